@@ -1,0 +1,1 @@
+"""Who asks: the `Principal` that goes through every operation."""
