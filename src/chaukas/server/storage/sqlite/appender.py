@@ -1,0 +1,273 @@
+"""The one writer: duplicates, places, salts, commitments, entries, columns, counts, all in one transaction.
+
+Runs in the store's writer thread only. Whatever memory holds between transactions (heads, sessions, postings) is a copy of
+what the database says; when a transaction fails the copy is thrown away and read again, by the code that a start uses.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from hashlib import sha256
+
+import apsw
+import zstandard
+
+from chaukas.server.storage.contract import EventRecord, IngestStatus, Outcome, QuarantineItem
+from chaukas.server.storage.entry import KIND_EVENT, SALT_BYTES, encode_entry, entry_head, leaf_hash
+from chaukas.server.storage.sqlite.blocks import BlockReader, write_slice
+from chaukas.server.storage.sqlite.columns import EVENTS_PER_BLOCK, SliceBuilder
+from chaukas.server.storage.sqlite.duplicates import Duplicates
+from chaukas.server.storage.sqlite.keys import IdKeys
+from chaukas.server.storage.sqlite.logs import LogHead, Logs
+from chaukas.server.storage.sqlite.postings import (
+    KIND_AGENT,
+    KIND_EVENT_ID,
+    KIND_SESSION,
+    KIND_SPAN,
+    KIND_TAG,
+    KIND_TRACE,
+    Postings,
+    pack_prefix,
+)
+from chaukas.server.storage.sqlite.quarantine import Quarantine
+from chaukas.server.storage.sqlite.segments import (
+    INDEX_BITS,
+    SEGMENT_BYTES_MAX,
+    SEGMENT_EVENTS_MAX,
+    SegmentReader,
+    encode_bodies,
+)
+from chaukas.server.storage.sqlite.sessions import HOUR_US, Rollup, Sessions
+
+__all__ = ["Appender"]
+
+_SQL_SEGMENT = "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_COMPRESSION_LEVEL = 1
+
+
+class _Part:
+    """The new events of one log in one transaction, in order, with their id keys and salts."""
+
+    __slots__ = ("head", "keys", "outcomes", "records")
+
+    def __init__(self, head: LogHead) -> None:
+        self.head = head
+        self.records: list[EventRecord] = []
+        self.keys: list[int] = []
+        self.outcomes: list[Outcome] = []
+
+
+class Appender:
+    """Appends items through one connection."""
+
+    def __init__(self, database: apsw.Connection, logs: Logs, keys: IdKeys, postings: Postings, quarantine: Quarantine) -> None:
+        self._database = database
+        self._logs = logs
+        self._keys = keys
+        self._postings = postings
+        self._quarantine = quarantine
+        self._sessions = Sessions()
+        self._segments = SegmentReader()
+        self._blocks = BlockReader()
+        self._duplicates = Duplicates(postings, keys, self._segments, self._blocks)
+        self._compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True)
+        self._rollups: dict[int, Rollup] = {}
+
+    def recover(self) -> None:
+        """Read everything that memory holds from the database; after opening and after a failed transaction."""
+        self._logs.recover(self._database)
+        self._sessions.recover(self._database)
+        self._postings.recover(self._database)
+        self._quarantine.recover(self._database)
+        self._segments.forget()
+        self._blocks.forget()
+
+    def append(self, items: Sequence[EventRecord | QuarantineItem]) -> list[Outcome]:
+        """One transaction; see `EventAppender.append`."""
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            outcomes = self._append(items, time.time_ns())
+            self._database.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        self._postings.committed()
+        return outcomes
+
+    def _roll_back(self) -> None:
+        """Leave no transaction open and no memory of what was not stored."""
+        try:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+        finally:
+            self.recover()
+
+    def _append(self, items: Sequence[EventRecord | QuarantineItem], now_ns: int) -> list[Outcome]:
+        self._rollups = {}
+        parts, outcomes = self._sort_out(items, now_ns)
+        postings: list[tuple[bytes, int]] = []
+        for part in parts:
+            if part.records:
+                self._append_part(part, now_ns, postings)
+        self._postings.add(self._database, postings)
+        self._sessions.write(self._database, self._rollups)
+        for part in parts:
+            if part.records:
+                rollup = self._rollups[part.head.log_no]
+                self._logs.advance(self._database, part.head, rollup.new_sessions, rollup.added_duration_us)
+        return outcomes
+
+    def _sort_out(self, items: Sequence[EventRecord | QuarantineItem], now_ns: int) -> tuple[list[_Part], list[Outcome]]:
+        """Decide for every item: new (into its log's part), duplicate, or kept aside."""
+        parts: dict[tuple[str, str], _Part] = {}
+        by_log: dict[tuple[str, str], list[int]] = {}
+        outcomes: list[Outcome] = [None] * len(items)  # type: ignore[list-item]  # every place is filled below
+        for place, item in enumerate(items):
+            if isinstance(item, QuarantineItem):
+                kept = self._quarantine.keep(self._database, item, now_ns)
+                outcomes[place] = Outcome(IngestStatus.QUARANTINED, item.event_id, "; ".join(item.reasons), quarantine_id=kept)
+            else:
+                by_log.setdefault((item.tenant_id, item.project_id), []).append(place)
+        for scope, places in by_log.items():
+            head = self._logs.head(self._database, *scope, create=True)
+            if head is None:
+                raise AssertionError("a log is created when it is missing")
+            part = parts[scope] = _Part(head)
+            records: list[EventRecord] = [items[place] for place in places]  # type: ignore[misc]  # sorted out above
+            self._sort_out_log(part, records, places, outcomes, now_ns)
+        return list(parts.values()), outcomes
+
+    def _sort_out_log(
+        self, part: _Part, records: list[EventRecord], places: list[int], outcomes: list[Outcome], now_ns: int
+    ) -> None:
+        log_no, origin = part.head.log_no, part.head.origin
+        keys = [self._keys.key(record.event_id) for record in records]
+        stored = self._duplicates.stored(self._database, log_no, records, keys)
+        first_here: dict[str, tuple[EventRecord, Outcome]] = {}
+        index = part.head.next_index
+        for record, key, place in zip(records, keys, places, strict=True):
+            event_id = record.event_id
+            known = stored.get(event_id) if stored else None
+            earlier = first_here.get(event_id)
+            if known is None and earlier is None:
+                outcome = outcomes[place] = Outcome(IngestStatus.ACCEPTED, event_id, "", origin, index)
+                first_here[event_id] = (record, outcome)
+                part.records.append(record)
+                part.keys.append(key)
+                index += 1
+                continue
+            if known is not None:
+                same, stands_at = known.same_content(record.received), known.index
+            else:
+                assert earlier is not None  # noqa: S101  one of the two is set
+                same, stands_at = earlier[0].received == record.received, earlier[1].index
+            if same:
+                outcomes[place] = Outcome(IngestStatus.DUPLICATE, event_id, "", origin, stands_at)
+                continue
+            reason = f"event_id: an event with this id and other content is stored at {origin}#{stands_at}"
+            item = QuarantineItem(record.tenant_id, record.project_id, event_id, record.received, (reason,))
+            kept = self._quarantine.keep(self._database, item, now_ns)
+            outcomes[place] = Outcome(IngestStatus.REJECTED, event_id, reason, quarantine_id=kept)
+
+    def _append_part(self, part: _Part, now_ns: int, postings: list[tuple[bytes, int]]) -> None:
+        """Cut a log's new events into slices that end at block boundaries and segments that end at slices."""
+        head = part.head
+        head.received_at_ns = max(head.received_at_ns, now_ns)
+        rollup = self._rollups[head.log_no] = Rollup(head.log_no)
+        start = 0
+        while start < len(part.records):
+            room = EVENTS_PER_BLOCK - head.next_index % EVENTS_PER_BLOCK
+            end = min(start + room, len(part.records))
+            records = part.records[start:end]
+            first_index = head.next_index
+            columns, commitments = self._columns(head.log_no, records, part.keys[start:end], rollup)
+            self._write_segments(head, records, commitments)
+            write_slice(self._database, self._compressor, head.log_no, first_index, columns)
+            self._collect_postings(head.log_no, first_index // EVENTS_PER_BLOCK, columns, postings)
+            start = end
+
+    def _columns(
+        self, log_no: int, records: list[EventRecord], keys: list[int], rollup: Rollup
+    ) -> tuple[SliceBuilder, list[tuple[bytes, int]]]:
+        """The columns of a slice, and each event's session commitment and sequence."""
+        columns = SliceBuilder()
+        database, sessions = self._database, self._sessions
+        numbers, traces, spans = columns.session_numbers, columns.traces, columns.spans
+        agents, tagsets = columns.agents, columns.tagsets
+        session_column, trace_column, span_column = columns.session, columns.trace, columns.span
+        agent_column, tagset_column = columns.agent, columns.tagset
+        commitments: list[tuple[bytes, int]] = []
+        by_hour_and_type = rollup.by_hour_and_type
+        columns.id_key = keys
+        columns.us = [record.timestamp_us for record in records]
+        columns.sub = [record.timestamp_sub_ns for record in records]
+        columns.type = [record.type for record in records]
+        columns.status = [record.status for record in records]
+        columns.severity = [record.severity for record in records]
+        for record in records:
+            timestamp_us = record.timestamp_us
+            by_hour_and_type[timestamp_us // HOUR_US, record.type] += 1
+            if record.session_id:
+                session = sessions.touch(database, log_no, record.session_id, timestamp_us)
+                commitments.append((session.commitment, session.events))
+                session.events += 1
+                session_column.append(numbers.setdefault(session.session_no, len(numbers)))
+            else:
+                commitments.append((b"", 0))
+                session_column.append(0)
+            trace_column.append(traces.setdefault(record.trace_id, len(traces)))
+            span_column.append(spans.setdefault(record.span_id, len(spans)))
+            agent_column.append(agents.setdefault(record.agent_id, len(agents)))
+            tagset_column.append(tagsets.setdefault(record.tags, len(tagsets)))
+        return columns, commitments
+
+    def _write_segments(self, head: LogHead, records: list[EventRecord], commitments: list[tuple[bytes, int]]) -> None:
+        start, size = 0, 0
+        for at, record in enumerate(records):
+            length = len(record.stored)
+            if at > start and (at - start >= SEGMENT_EVENTS_MAX or size + length > SEGMENT_BYTES_MAX):
+                self._write_segment(head, records[start:at], commitments[start:at])
+                start, size = at, 0
+            size += length
+        self._write_segment(head, records[start:], commitments[start:])
+
+    def _write_segment(self, head: LogHead, records: list[EventRecord], commitments: list[tuple[bytes, int]]) -> None:
+        events = len(records)
+        salts = os.urandom(2 * SALT_BYTES * events)
+        start_of_entry = entry_head(KIND_EVENT, head.received_at_ns)
+        digests: list[bytes] = []
+        entries: list[bytes] = []
+        at = 0
+        entry = b""
+        for record, (session_commitment, sequence) in zip(records, commitments, strict=True):
+            middle, end = at + SALT_BYTES, at + 2 * SALT_BYTES
+            stored, envelope_bytes = record.stored, record.envelope_bytes
+            digests.append(sha256(salts[at:end] + record.received).digest())
+            entry = encode_entry(
+                start_of_entry,
+                sha256(salts[at:middle] + stored[:envelope_bytes]).digest(),
+                sha256(salts[middle:end] + stored[envelope_bytes:]).digest(),
+                session_commitment,
+                sequence,
+            )
+            entries.append(len(entry).to_bytes(1, "big") + entry)
+            at = end
+        bodies = encode_bodies(self._compressor, [r.stored for r in records], [r.envelope_bytes for r in records])
+        row = (
+            head.log_no << INDEX_BITS | head.next_index, events, head.received_at_ns, head.last_leaf,
+            salts, b"".join(digests), b"".join(entries), bodies,
+        )  # fmt: skip
+        self._database.execute(_SQL_SEGMENT, row)
+        head.next_index += events
+        head.last_leaf = leaf_hash(entry)
+
+    def _collect_postings(self, log_no: int, block_no: int, columns: SliceBuilder, postings: list[tuple[bytes, int]]) -> None:
+        key = self._keys.key
+        postings.extend((pack_prefix(log_no, KIND_EVENT_ID, number), block_no) for number in columns.id_key)
+        postings.extend((pack_prefix(log_no, KIND_SESSION, number), block_no) for number in columns.session_numbers if number)
+        for kind, strings in ((KIND_TRACE, columns.traces), (KIND_SPAN, columns.spans), (KIND_AGENT, columns.agents)):
+            postings.extend((pack_prefix(log_no, kind, key(text)), block_no) for text in strings if text)
+        tags = {tag for tagset in columns.tagsets for tag in tagset}
+        postings.extend((pack_prefix(log_no, KIND_TAG, key(tag)), block_no) for tag in tags)

@@ -1,0 +1,181 @@
+"""Which blocks hold events with a given id: postings, gathered in memory and merged into the B-tree in key order.
+
+A posting is 16 bytes, big-endian so that byte order is numeric order: list (log_no << 3 | kind, 4 bytes), key (8 bytes), block
+number (4 bytes). Inserting random keys straight into a B-tree dirties a page per posting and halves the ingest rate at a
+million events. So new postings first stand in `pending_postings` (one row per commit, in arrival order) and in memory; when a
+generation is full it is sorted and merged into the table a little with every commit, neighbours together. After a crash the
+pending rows rebuild the memory: recovery and start are the same code. Merging twice is harmless (INSERT OR IGNORE).
+"""
+
+from __future__ import annotations
+
+import heapq
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import apsw
+
+from chaukas.server.storage.sqlite.connection import fetch
+
+__all__ = ["KIND_AGENT", "KIND_EVENT_ID", "KIND_SESSION", "KIND_SPAN", "KIND_TAG", "KIND_TRACE", "Postings", "pack_prefix"]
+
+KIND_EVENT_ID, KIND_SESSION, KIND_TRACE, KIND_SPAN, KIND_AGENT, KIND_TAG = range(6)
+
+_PREFIX = struct.Struct(">IQ")
+_BLOCK = struct.Struct(">I")
+_PREFIX_BYTES = _PREFIX.size
+_POSTING_BYTES = _PREFIX.size + _BLOCK.size
+_FIRST_BLOCK, _LAST_BLOCK = b"\x00" * 4, b"\xff" * 4
+
+_SQL_INSERT = "INSERT OR IGNORE INTO postings SELECT value FROM carray(?)"
+#: The smallest posting at or behind each prefix; it belongs to the prefix if it starts with it.
+_SQL_FIRST = "SELECT (SELECT entry FROM postings WHERE entry >= c.value LIMIT 1) FROM carray(?) c"
+_SQL_RANGE = "SELECT entry FROM postings WHERE entry BETWEEN ? AND ?"
+_SQL_PENDING_ADD = "INSERT INTO pending_postings VALUES (?, ?)"
+_SQL_PENDING_ALL = "SELECT commit_no, entries FROM pending_postings ORDER BY commit_no"
+_SQL_PENDING_DONE = "DELETE FROM pending_postings WHERE commit_no <= ?"
+
+
+def pack_prefix(log_no: int, kind: int, key: int) -> bytes:
+    """List and key of a posting, 12 bytes."""
+    return _PREFIX.pack(log_no << 3 | kind, key)
+
+
+class _Generation:
+    """Postings in memory: prefix -> the block's 4 bytes, or several blocks' bytes joined."""
+
+    __slots__ = ("blocks", "last_commit", "postings")
+
+    def __init__(self) -> None:
+        self.blocks: dict[bytes, bytes] = {}
+        self.postings = 0
+        self.last_commit = 0
+
+    def add(self, prefix: bytes, block: bytes) -> bool:
+        """False when the posting was known."""
+        known = self.blocks.get(prefix)
+        if known is None:
+            self.blocks[prefix] = block
+        elif known[-4:] == block:
+            return False
+        else:
+            self.blocks[prefix] = known + block
+        self.postings += 1
+        return True
+
+    def entries(self) -> Iterator[bytes]:
+        for prefix, blocks in self.blocks.items():
+            for at in range(0, len(blocks), 4):
+                yield prefix + blocks[at : at + 4]
+
+
+Generations = tuple[_Generation, _Generation | None]
+
+
+class Postings:
+    """The writer's side; `blocks_of` and `generations` may be used by readers of other threads as well."""
+
+    def __init__(self, generation_postings: int = 131_072) -> None:
+        self._generation_postings = generation_postings
+        #: (being filled, being merged or None); replaced as a whole, so that readers see a consistent pair.
+        self.generations: Generations = (_Generation(), None)
+        self._unsorted: list[list[bytes]] = []
+        self._runs: list[list[bytes]] = []
+        self._merged: Iterator[bytes] | None = None
+        self._commit_no = 0
+
+    def recover(self, database: apsw.Connection) -> None:
+        """Rebuild the memory from the pending rows."""
+        generation = _Generation()
+        for number, entries in fetch(database, _SQL_PENDING_ALL):
+            self._commit_no = number
+            for at in range(0, len(entries), _POSTING_BYTES):
+                generation.add(entries[at : at + _PREFIX_BYTES], entries[at + _PREFIX_BYTES : at + _POSTING_BYTES])
+        generation.last_commit = self._commit_no
+        self.generations = (generation, None)
+        self._unsorted, self._runs, self._merged = [], [], None
+
+    def add(self, database: apsw.Connection, postings: Iterable[tuple[bytes, int]]) -> None:
+        """Take a commit's postings (prefix, block number) and merge a part of the older ones; within the transaction."""
+        active, _ = self.generations
+        fresh = bytearray()
+        for prefix, block_no in postings:
+            block = _BLOCK.pack(block_no)
+            if active.add(prefix, block):
+                fresh += prefix + block
+        if not fresh:
+            return
+        self._commit_no += 1
+        active.last_commit = self._commit_no
+        database.execute(_SQL_PENDING_ADD, (self._commit_no, bytes(fresh)))
+        self._merge_some(database, max(512, 2 * len(fresh) // _POSTING_BYTES))
+        if self.generations[1] is None and active.postings >= self._generation_postings:
+            self._freeze(active)
+
+    def _freeze(self, full: _Generation) -> None:
+        """Begin to merge the full generation: cut it into runs that are sorted one per commit, so that no commit waits long."""
+        entries = list(full.entries())
+        self._unsorted = [entries[at : at + 8192] for at in range(0, len(entries), 8192)]
+        self._runs = []
+        self.generations = (_Generation(), full)
+
+    def _merge_some(self, database: apsw.Connection, count: int) -> None:
+        merging = self.generations[1]
+        if merging is None:
+            return
+        if self._unsorted:
+            run = self._unsorted.pop()
+            run.sort()
+            self._runs.append(run)
+            if self._unsorted:
+                return
+            self._merged = heapq.merge(*self._runs)
+        if self._merged is None:
+            return
+        part = tuple(islice(self._merged, count))
+        if part:
+            database.execute(_SQL_INSERT, (apsw.carray(part),))
+        if len(part) < count:
+            # Everything of this generation is in the table; visible to others only when this transaction commits.
+            database.execute(_SQL_PENDING_DONE, (merging.last_commit,))
+            self._runs, self._merged = [], None
+
+    def committed(self) -> None:
+        """After the commit: forget a generation that is wholly in the table; readers look into memory before their snapshot."""
+        active, merging = self.generations
+        if merging is not None and not self._unsorted and self._merged is None:
+            self.generations = (active, None)
+
+    def existing(self, database: apsw.Connection, prefixes: Sequence[bytes]) -> dict[bytes, list[int]]:
+        """The blocks of those prefixes that have any; one statement for all that memory does not know."""
+        active, merging = self.generations
+        found: dict[bytes, list[int]] = {}
+        if not prefixes:
+            return found
+        first = fetch(database, _SQL_FIRST, (apsw.carray(tuple(prefixes)),))
+        for prefix, (entry,) in zip(prefixes, first, strict=True):
+            if (
+                prefix in active.blocks
+                or (merging is not None and prefix in merging.blocks)
+                or (entry is not None and entry.startswith(prefix))
+            ):
+                found[prefix] = self.blocks_of(database, prefix, self.remembered(prefix))
+        return found
+
+    def remembered(self, prefix: bytes, generations: Generations | None = None) -> list[int]:
+        """The blocks that memory knows for a prefix; a reader takes `generations` before it opens its snapshot."""
+        numbers: list[int] = []
+        for generation in generations or self.generations:
+            if generation is not None:
+                blocks = generation.blocks.get(prefix, b"")
+                numbers.extend(_BLOCK.unpack_from(blocks, at)[0] for at in range(0, len(blocks), 4))
+        return numbers
+
+    @staticmethod
+    def blocks_of(database: apsw.Connection, prefix: bytes, remembered: Iterable[int] = ()) -> list[int]:
+        """All blocks of a prefix in the table and in `remembered`, ascending, each once."""
+        numbers = set(remembered)
+        for (entry,) in fetch(database, _SQL_RANGE, (prefix + _FIRST_BLOCK, prefix + _LAST_BLOCK)):
+            numbers.add(_BLOCK.unpack_from(entry, _PREFIX_BYTES)[0])
+        return sorted(numbers)

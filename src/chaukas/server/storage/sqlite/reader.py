@@ -1,0 +1,245 @@
+"""Questions about events: which blocks can hold matches, in the order of their times, until the page is full.
+
+A filter by an id or a tag gives candidate blocks through postings; everything else through the summaries of all blocks. Blocks
+are visited from the newest (or oldest) bound on; a match is final as soon as no block that is still to come can hold an
+earlier place in the order. So a page costs about as many blocks as it has to touch, whatever the size of the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import apsw
+
+from chaukas.server.storage.contract import EventFilter, Page, PageRequest, Position, StoredEvent
+from chaukas.server.storage.sqlite.blocks import BLOCK_BITS, BlockReader
+from chaukas.server.storage.sqlite.columns import EVENTS_PER_BLOCK, mask_of
+from chaukas.server.storage.sqlite.connection import fetch
+from chaukas.server.storage.sqlite.keys import IdKeys
+from chaukas.server.storage.sqlite.postings import (
+    KIND_AGENT,
+    KIND_SESSION,
+    KIND_SPAN,
+    KIND_TAG,
+    KIND_TRACE,
+    Postings,
+    pack_prefix,
+)
+from chaukas.server.storage.sqlite.segments import SegmentReader
+
+__all__ = ["EventQueries", "LogRow", "logs_in_scope"]
+
+_SQL_LOGS = (
+    "SELECT log_no, log_id, origin, next_index FROM logs WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR project_id = ?2)"
+)
+_SQL_LOG = "SELECT log_no, log_id, origin, next_index FROM logs WHERE tenant_id = ?1 AND project_id = ?2"
+_SQL_SESSION = "SELECT session_no FROM sessions WHERE log_no = ? AND session_id = ?"
+_SQL_BLOCKS_OF_LOG = (
+    "SELECT place, min_us, max_us FROM blocks WHERE place BETWEEN ?1 AND ?2 AND min_us <= ?3 AND max_us >= ?4"
+    " AND (?5 = 0 OR types & ?5) AND (?6 = 0 OR statuses & ?6) AND (?7 = 0 OR severities & ?7)"
+)
+_SQL_BLOCK = (
+    "SELECT place, min_us, max_us FROM blocks WHERE place = ?1 AND min_us <= ?2 AND max_us >= ?3"
+    " AND (?4 = 0 OR types & ?4) AND (?5 = 0 OR statuses & ?5) AND (?6 = 0 OR severities & ?6)"
+)
+_INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
+#: Postings of one id are remembered by the writer for a while; a reader asks for them before its snapshot begins.
+_Remembered = dict[bytes, list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """A log within the scope of a question."""
+
+    log_no: int
+    log_id: int
+    origin: str
+    next_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    log: LogRow
+    block_no: int
+    min_us: int
+    max_us: int
+    session_no: int | None
+
+
+def logs_in_scope(database: apsw.Connection, tenant_id: str | None, project_id: str | None) -> list[LogRow]:
+    """The logs of a tenant and project; None means all."""
+    sql = _SQL_LOG if tenant_id is not None and project_id is not None else _SQL_LOGS
+    return [LogRow(*row) for row in fetch(database, sql, (tenant_id, project_id))]
+
+
+class EventQueries:
+    """One thread's reader."""
+
+    def __init__(self, database: apsw.Connection, keys: IdKeys, postings: Postings) -> None:
+        self._database = database
+        self._keys = keys
+        self._postings = postings
+        self._blocks = BlockReader()
+        self._segments = SegmentReader()
+
+    def query(self, request: PageRequest) -> Page:
+        """One page; see `EventReader.query`."""
+        with _Snapshot(self._database, self._postings) as snapshot:
+            blocks = self._candidates(snapshot, request.filter, _bounds(request))
+            events: list[StoredEvent] = []
+            size = 0
+            for position, log in self._in_order(blocks, request):
+                if len(events) == request.limit:
+                    return Page(events, more=True)
+                event = self._stored_event(log, position)
+                size += len(event.stored)
+                if events and size > request.bytes_max:
+                    return Page(events, more=True)
+                events.append(event)
+            return Page(events, more=False)
+
+    def count(self, wanted: EventFilter) -> int:
+        """The exact number of matches; see `EventReader.count`."""
+        with _Snapshot(self._database, self._postings) as snapshot:
+            if wanted == EventFilter(wanted.tenant_id, wanted.project_id):
+                return sum(log.next_index for log in logs_in_scope(self._database, wanted.tenant_id, wanted.project_id))
+            total = 0
+            for block in self._candidates(snapshot, wanted, _time_bounds(wanted)):
+                for columns in self._blocks.columns_of(self._database, block.log.log_no, block.block_no):
+                    total += len(columns.select(wanted, block.session_no))
+            return total
+
+    def _candidates(self, snapshot: _Snapshot, wanted: EventFilter, bounds: tuple[int, int]) -> list[_Block]:
+        """The blocks that may hold matches, in no order."""
+        blocks: list[_Block] = []
+        masks = (mask_of(wanted.types), mask_of(wanted.statuses), mask_of(wanted.severities))
+        earliest, latest = bounds
+        for log in logs_in_scope(self._database, wanted.tenant_id, wanted.project_id):
+            session_no: int | None = None
+            if wanted.session_id is not None:
+                session_no = self._session_no(log.log_no, wanted.session_id)
+                if session_no is None:
+                    continue
+            numbers = self._posted(snapshot, log.log_no, wanted, session_no)
+            first = log.log_no << BLOCK_BITS
+            if numbers is None:
+                last = first | ((1 << BLOCK_BITS) - 1)
+                rows = fetch(self._database, _SQL_BLOCKS_OF_LOG, (first, last, latest, earliest, *masks))
+            else:
+                rows = []
+                for number in sorted(numbers):
+                    rows += fetch(self._database, _SQL_BLOCK, (first | number, latest, earliest, *masks))
+            blocks += [_Block(log, place - first, min_us, max_us, session_no) for place, min_us, max_us in rows]
+        return blocks
+
+    def _session_no(self, log_no: int, session_id: str) -> int | None:
+        if not session_id:
+            return 0
+        for (number,) in fetch(self._database, _SQL_SESSION, (log_no, session_id)):
+            return int(number)
+        return None
+
+    def _posted(self, snapshot: _Snapshot, log_no: int, wanted: EventFilter, session_no: int | None) -> set[int] | None:
+        """Blocks that all ids and tags of the filter have postings for; None when it names none."""
+        prefixes: list[bytes] = []
+        # An absent id ("") has no postings: every block may hold it.
+        if session_no:
+            prefixes.append(pack_prefix(log_no, KIND_SESSION, session_no))
+        for kind, value in ((KIND_TRACE, wanted.trace_id), (KIND_SPAN, wanted.span_id), (KIND_AGENT, wanted.agent_id)):
+            if value:
+                prefixes.append(pack_prefix(log_no, kind, self._keys.key(value)))
+        prefixes += [pack_prefix(log_no, KIND_TAG, self._keys.key(tag)) for tag in wanted.tags]
+        common: set[int] | None = None
+        for prefix in prefixes:
+            numbers = snapshot.blocks_of(prefix)
+            common = numbers if common is None else common & numbers
+            if not common:
+                break
+        return common
+
+    def _in_order(self, blocks: list[_Block], request: PageRequest) -> Iterator[tuple[Position, LogRow]]:
+        """All matches in the order of the request, lazily; from each block at most one more than the page can take."""
+        descending = request.descending
+        blocks.sort(key=(lambda block: -block.max_us) if descending else (lambda block: block.min_us))
+        logs = {block.log.log_id: block.log for block in blocks}
+        waiting: list[tuple[int, int, int, int]] = []
+        at = 0
+        while at < len(blocks) or waiting:
+            if at < len(blocks):
+                bound = blocks[at].max_us if descending else blocks[at].min_us
+                ready = [place for place in waiting if (place[0] > bound if descending else place[0] < bound)]
+                if not ready:
+                    waiting += self._matches(blocks[at], request)
+                    waiting.sort(reverse=descending)
+                    at += 1
+                    continue
+                del waiting[: len(ready)]
+            else:
+                ready, waiting = waiting, []
+            for place in ready:
+                yield Position(*place), logs[place[2]]
+
+    def _matches(self, block: _Block, request: PageRequest) -> list[tuple[int, int, int, int]]:
+        found: list[tuple[int, int, int, int]] = []
+        index = block.block_no * EVENTS_PER_BLOCK
+        log_id = block.log.log_id
+        for columns in self._blocks.columns_of(self._database, block.log.log_no, block.block_no):
+            us, sub = columns.ints("us"), columns.ints("sub")
+            found += [(us[at], sub[at], log_id, index + at) for at in columns.select(request.filter, block.session_no)]
+            index += columns.events
+        after = request.after
+        if after is not None:
+            limit = (after.timestamp_us, after.timestamp_sub_ns, after.log_id, after.index)
+            found = [place for place in found if (place < limit if request.descending else place > limit)]
+        found.sort(reverse=request.descending)
+        return found[: request.limit + 1]
+
+    def _stored_event(self, log: LogRow, position: Position) -> StoredEvent:
+        segment = self._segments.segment_of(self._database, log.log_no, position.index)
+        at = position.index - segment.first_index
+        return StoredEvent(position, log.origin, segment.bodies[at], segment.received_at_ns, segment.leaf_before_event(at))
+
+
+def _time_bounds(wanted: EventFilter) -> tuple[int, int]:
+    """Earliest and latest microsecond that a match can have."""
+    earliest = _INT64_MIN if wanted.start_ns is None else max(_INT64_MIN, wanted.start_ns // 1000)
+    latest = _INT64_MAX if wanted.end_ns is None else min(_INT64_MAX, (wanted.end_ns - 1) // 1000)
+    return earliest, latest
+
+
+def _bounds(request: PageRequest) -> tuple[int, int]:
+    earliest, latest = _time_bounds(request.filter)
+    if request.after is not None:
+        if request.descending:
+            latest = min(latest, request.after.timestamp_us)
+        else:
+            earliest = max(earliest, request.after.timestamp_us)
+    return earliest, latest
+
+
+class _Snapshot:
+    """A read transaction, and the postings that only memory knows.
+
+    The writer removes postings from memory after it has committed them to the table. Whoever reads memory first and opens
+    the snapshot afterwards therefore finds every posting in at least one of the two.
+    """
+
+    def __init__(self, database: apsw.Connection, postings: Postings) -> None:
+        self._database = database
+        self._postings = postings
+        self._generations = postings.generations
+
+    def __enter__(self) -> Self:
+        self._database.execute("BEGIN")
+        # BEGIN is deferred: the snapshot starts with the first read.
+        fetch(self._database, "SELECT 1 FROM meta LIMIT 1")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.execute("ROLLBACK")
+
+    def blocks_of(self, prefix: bytes) -> set[int]:
+        """All blocks that hold events with this id, perhaps some more."""
+        return set(self._postings.blocks_of(self._database, prefix, self._postings.remembered(prefix, self._generations)))

@@ -1,0 +1,135 @@
+"""Segments: up to 128 events of one commit in one row, compressed together; the record itself.
+
+Row: place, events, received_at_ns, leaf_before, salts (32 bytes per event: envelope, content), digests (32 bytes per event:
+SHA-256(salts ‖ bytes as received), decides "same content"), entries (each with one length byte), bodies (zstd with checksum:
+for each event two 32-bit lengths, body and envelope; then the bodies). Nothing in a segment is ever changed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import apsw
+import zstandard
+
+from chaukas.server.errors import StorageError
+from chaukas.server.storage.entry import leaf_hash
+from chaukas.server.storage.sqlite.connection import fetch
+
+__all__ = ["INDEX_BITS", "SEGMENT_BYTES_MAX", "SEGMENT_EVENTS_MAX", "Segment", "SegmentReader", "encode_bodies"]
+
+#: `place` of a segment is log_no << INDEX_BITS | index of its first event.
+INDEX_BITS = 40
+SEGMENT_EVENTS_MAX = 128
+SEGMENT_BYTES_MAX = 256 * 1024
+_SALTS_BYTES = 32
+_DIGEST_BYTES = 32
+
+_SQL_READ = (
+    "SELECT place, events, received_at_ns, leaf_before, salts, digests, entries, bodies FROM segments"
+    " WHERE place <= ? ORDER BY place DESC LIMIT 1"
+)
+
+
+def encode_bodies(compressor: zstandard.ZstdCompressor, bodies: list[bytes], envelopes: list[int]) -> bytes:
+    """The `bodies` column."""
+    lengths: list[int] = []
+    for body, envelope in zip(bodies, envelopes, strict=True):
+        lengths += (len(body), envelope)
+    return compressor.compress(struct.pack(f"<{len(lengths)}I", *lengths) + b"".join(bodies))
+
+
+@dataclass(slots=True)
+class Segment:
+    """A decoded segment."""
+
+    first_index: int
+    events: int
+    received_at_ns: int
+    leaf_before: bytes
+    salts: bytes
+    digests: bytes
+    entries: list[bytes]
+    bodies: list[bytes]
+    size_bytes: int
+
+    def leaf_before_event(self, at: int) -> bytes:
+        """Leaf hash of the entry before the event at position `at` of this segment."""
+        return self.leaf_before if at == 0 else leaf_hash(self.entries[at - 1])
+
+    def salts_of(self, at: int) -> bytes:
+        """Envelope and content salt, 32 bytes."""
+        return self.salts[at * _SALTS_BYTES : (at + 1) * _SALTS_BYTES]
+
+    def digest_of(self, at: int) -> bytes:
+        """The salted digest of the event as received."""
+        return self.digests[at * _DIGEST_BYTES : (at + 1) * _DIGEST_BYTES]
+
+
+class SegmentReader:
+    """Reads segments through a small cache (segments never change); one per thread."""
+
+    def __init__(self, cache_bytes_max: int = 8 * 1024 * 1024) -> None:
+        self._decompressor = zstandard.ZstdDecompressor()
+        self._cache: OrderedDict[int, Segment] = OrderedDict()
+        self._cache_bytes_max = cache_bytes_max
+        self._cache_bytes = 0
+
+    def forget(self) -> None:
+        """Drop the cache; the writer does so after a failed transaction."""
+        self._cache.clear()
+        self._cache_bytes = 0
+
+    def segment_of(self, database: apsw.Connection, log_no: int, index: int) -> Segment:
+        """The segment that holds an index. Raises `StorageError` when it is missing or damaged."""
+        row = None
+        wanted = log_no << INDEX_BITS | index
+        for row in fetch(database, _SQL_READ, (wanted,)):  # noqa: B007  one row at most
+            break
+        if row is None or row[0] >> INDEX_BITS != log_no or (row[0] & ((1 << INDEX_BITS) - 1)) + row[1] <= index:
+            raise StorageError(f"the record is damaged: no segment holds index {index}")
+        place = row[0]
+        cached = self._cache.get(place)
+        if cached is not None:
+            self._cache.move_to_end(place)
+            return cached
+        segment = self._decode(*row)
+        self._cache[place] = segment
+        self._cache_bytes += segment.size_bytes
+        while self._cache_bytes > self._cache_bytes_max and len(self._cache) > 1:
+            self._cache_bytes -= self._cache.popitem(last=False)[1].size_bytes
+        return segment
+
+    def _decode(
+        self,
+        place: int,
+        events: int,
+        received_at_ns: int,
+        leaf: bytes,
+        salts: bytes,
+        digests: bytes,
+        packed: bytes,
+        zipped: bytes,
+    ) -> Segment:
+        try:
+            plain = self._decompressor.decompress(zipped)
+            lengths = struct.unpack_from(f"<{2 * events}I", plain)
+        except (zstandard.ZstdError, struct.error) as error:
+            raise StorageError(f"the record is damaged: segment {place} does not decompress") from error
+        bodies: list[bytes] = []
+        at = 8 * events
+        for length in lengths[::2]:
+            bodies.append(plain[at : at + length])
+            at += length
+        entries: list[bytes] = []
+        start = 0
+        while start < len(packed):
+            end = start + 1 + packed[start]
+            entries.append(packed[start + 1 : end])
+            start = end
+        if at != len(plain) or len(entries) != events or len(digests) != _DIGEST_BYTES * events:
+            raise StorageError(f"the record is damaged: segment {place} does not hold what its row says")
+        index = place & ((1 << INDEX_BITS) - 1)
+        return Segment(index, events, received_at_ns, leaf, salts, digests, entries, bodies, len(plain) + len(packed))

@@ -1,0 +1,184 @@
+"""Session rows and the rollups that statistics read, kept in the transaction of the events.
+
+A session all of whose events lie in one hour is counted in `session_hours` of that hour; one that touches several hours has a
+row in `session_spans` for each of them. So a range of whole hours is answered by a sum over `session_hours` and a distinct
+count over the (usually few) spans, exactly. Hours are numbered from 1970 by the client's timestamp (floor).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+
+import apsw
+
+from chaukas.server.storage.entry import SALT_BYTES, commitment
+from chaukas.server.storage.sqlite.connection import fetch
+
+__all__ = ["HOUR_US", "Rollup", "SessionState", "Sessions"]
+
+HOUR_US = 3_600_000_000
+#: Sessions remembered between commits; a session that was forgotten is read again.
+_REMEMBERED_MAX = 20_000
+
+_SQL_FIND = "SELECT session_no, salt, events, first_us, last_us, hour FROM sessions WHERE log_no = ? AND session_id = ?"
+_SQL_NEXT = "SELECT coalesce(max(session_no), 0) + 1 FROM sessions"
+_SQL_INSERT = "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_SQL_UPDATE = "UPDATE sessions SET events = ?, first_us = ?, last_us = ?, hour = ? WHERE session_no = ?"
+_SQL_SPAN = "INSERT OR IGNORE INTO session_spans VALUES (?, ?, ?)"
+_SQL_SESSION_HOUR = (
+    "INSERT INTO session_hours VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+    " sessions = sessions + excluded.sessions, duration_us = duration_us + excluded.duration_us"
+)
+_SQL_HOUR = "INSERT INTO hours VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET events = events + excluded.events"
+_SQL_TOTAL = "INSERT INTO totals VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET events = events + excluded.events"
+
+
+@dataclass(slots=True)
+class SessionState:
+    """A session as the writer knows it, and what the running transaction adds to it."""
+
+    session_no: int
+    log_no: int
+    session_id: str
+    salt: bytes
+    commitment: bytes
+    events: int
+    first_us: int
+    last_us: int
+    #: The only hour of the session so far; None when it has several.
+    hour: int | None
+    is_new: bool
+    #: Hours touched by the running transaction; empty when it does not touch the session.
+    touched: set[int] = field(default_factory=set)
+    #: First and last timestamp before the running transaction.
+    before: tuple[int, int] = (0, 0)
+
+
+@dataclass(slots=True)
+class Rollup:
+    """What a transaction adds to one log's counts."""
+
+    log_no: int
+    by_hour_and_type: Counter[tuple[int, int]] = field(default_factory=Counter)
+    new_sessions: int = 0
+    added_duration_us: int = 0
+
+
+class Sessions:
+    """The writer's view of all sessions."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], SessionState] = {}
+        self._touched: list[SessionState] = []
+        self._next_no = 1
+
+    def recover(self, database: apsw.Connection) -> None:
+        """Forget everything that memory holds and read the next free number."""
+        self._known.clear()
+        self._touched.clear()
+        self._next_no = _single(database, _SQL_NEXT)
+
+    def touch(self, database: apsw.Connection, log_no: int, session_id: str, timestamp_us: int) -> SessionState:
+        """The session of an event that is being appended; the caller takes `events` as its sequence and adds one."""
+        state = self._known.get((log_no, session_id))
+        if state is None:
+            state = self._find(database, log_no, session_id) or self._create(log_no, session_id, timestamp_us)
+            self._known[log_no, session_id] = state
+        if not state.touched:
+            state.before = (state.first_us, state.last_us)
+            self._touched.append(state)
+        state.touched.add(timestamp_us // HOUR_US)
+        if timestamp_us < state.first_us:
+            state.first_us = timestamp_us
+        elif timestamp_us > state.last_us:
+            state.last_us = timestamp_us
+        return state
+
+    def _find(self, database: apsw.Connection, log_no: int, session_id: str) -> SessionState | None:
+        for number, salt, events, first_us, last_us, hour in fetch(database, _SQL_FIND, (log_no, session_id)):
+            hashed = commitment(salt, session_id.encode())
+            return SessionState(number, log_no, session_id, salt, hashed, events, first_us, last_us, hour, is_new=False)
+        return None
+
+    def _create(self, log_no: int, session_id: str, timestamp_us: int) -> SessionState:
+        salt = os.urandom(SALT_BYTES)
+        number = self._next_no
+        self._next_no += 1
+        hashed = commitment(salt, session_id.encode())
+        return SessionState(number, log_no, session_id, salt, hashed, 0, timestamp_us, timestamp_us, None, is_new=True)
+
+    def write(self, database: apsw.Connection, rollups: dict[int, Rollup]) -> None:
+        """Write the touched sessions and all rollups of the transaction."""
+        inserts: list[tuple[object, ...]] = []
+        updates: list[tuple[object, ...]] = []
+        spans: list[tuple[int, int, int]] = []
+        session_hours: Counter[tuple[int, int]] = Counter()
+        durations: Counter[tuple[int, int]] = Counter()
+        for state in self._touched:
+            self._roll(state, rollups[state.log_no], session_hours, durations, spans)
+            if state.is_new:
+                inserts.append((
+                    state.session_no, state.log_no, state.session_id, state.salt, state.events, state.first_us, state.last_us,
+                    state.hour,
+                ))  # fmt: skip
+            else:
+                updates.append((state.events, state.first_us, state.last_us, state.hour, state.session_no))
+            state.is_new = False
+            state.touched = set()
+        self._touched.clear()
+        if len(self._known) > _REMEMBERED_MAX:
+            self._known.clear()
+        database.executemany(_SQL_INSERT, inserts)
+        database.executemany(_SQL_UPDATE, updates)
+        database.executemany(_SQL_SPAN, spans)
+        changed = session_hours.keys() | durations.keys()
+        database.executemany(_SQL_SESSION_HOUR, [(*key, session_hours[key], durations[key]) for key in sorted(changed)])
+        for rollup in rollups.values():
+            self._write_counts(database, rollup)
+
+    @staticmethod
+    def _roll(
+        state: SessionState,
+        rollup: Rollup,
+        session_hours: Counter[tuple[int, int]],
+        durations: Counter[tuple[int, int]],
+        spans: list[tuple[int, int, int]],
+    ) -> None:
+        duration_before = 0 if state.is_new else state.before[1] - state.before[0]
+        duration = state.last_us - state.first_us
+        rollup.added_duration_us += duration - duration_before
+        rollup.new_sessions += state.is_new
+        hours_before = set() if state.is_new or state.hour is None else {state.hour}
+        was_single = bool(hours_before)
+        hours = state.touched | hours_before
+        if (state.is_new or was_single) and len(hours) == 1:
+            key = (state.log_no, next(iter(hours)))
+            session_hours[key] += state.is_new
+            durations[key] += duration - duration_before
+            state.hour = key[1]
+            return
+        if was_single and state.hour is not None:
+            key = (state.log_no, state.hour)
+            session_hours[key] -= 1
+            durations[key] -= duration_before
+        state.hour = None
+        spans.extend((state.log_no, hour, state.session_no) for hour in hours)
+
+    @staticmethod
+    def _write_counts(database: apsw.Connection, rollup: Rollup) -> None:
+        by_type: Counter[int] = Counter()
+        for (_, type_), events in rollup.by_hour_and_type.items():
+            by_type[type_] += events
+        log_no = rollup.log_no
+        database.executemany(
+            _SQL_HOUR, [(log_no, hour, type_, events) for (hour, type_), events in sorted(rollup.by_hour_and_type.items())]
+        )
+        database.executemany(_SQL_TOTAL, [(log_no, type_, events) for type_, events in sorted(by_type.items())])
+
+
+def _single(database: apsw.Connection, sql: str) -> int:
+    for (value,) in fetch(database, sql):
+        return int(value)
+    raise AssertionError("an aggregate always gives one row")

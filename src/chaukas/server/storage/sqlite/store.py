@@ -1,0 +1,216 @@
+"""The SQLite driver: one writer thread, a few reader threads, one directory."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from chaukas.server.errors import CannotServeError, StorageError
+from chaukas.server.storage.contract import (
+    EventFilter,
+    EventRecord,
+    EventStats,
+    Outcome,
+    Page,
+    PageRequest,
+    QuarantineItem,
+    QuarantineRow,
+    StoreInfo,
+)
+from chaukas.server.storage.sqlite.appender import Appender
+from chaukas.server.storage.sqlite.connection import connect, fetch
+from chaukas.server.storage.sqlite.keys import IdKeys
+from chaukas.server.storage.sqlite.lock import DirectoryLock
+from chaukas.server.storage.sqlite.logs import Logs
+from chaukas.server.storage.sqlite.postings import Postings
+from chaukas.server.storage.sqlite.quarantine import Quarantine, read_row, read_rows
+from chaukas.server.storage.sqlite.reader import EventQueries
+from chaukas.server.storage.sqlite.schema import migrate, read_meta
+from chaukas.server.storage.sqlite.statistics import Statistics
+
+__all__ = ["SqliteStore"]
+
+_T = TypeVar("_T")
+_READERS = 2
+_WRITER_CACHE_KIB = 32 * 1024
+_READER_CACHE_KIB = 8 * 1024
+
+_SQL_INFO = (
+    "SELECT (SELECT count(*) FROM logs), (SELECT coalesce(sum(next_index), 0) FROM logs),"
+    " (SELECT coalesce(sum(sessions), 0) FROM logs), (SELECT count(*) FROM quarantine),"
+    " (SELECT coalesce(sum(size_bytes), 0) FROM quarantine)"
+)
+
+
+class _Reader:
+    """What one reader thread owns."""
+
+    def __init__(self, directory: Path, keys: IdKeys, postings: Postings) -> None:
+        self.database = connect(directory, writer=False, cache_kib=_READER_CACHE_KIB)
+        self.queries = EventQueries(self.database, keys, postings)
+        self.statistics = Statistics(self.database)
+
+
+class SqliteStore:
+    """Implements `chaukas.server.storage.contract.Store` on `<data_dir>/record.db`."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        server_name: str = "chaukas.localhost",
+        quarantine_items_max: int = 10_000,
+        quarantine_bytes_max: int = 1024 * 1024 * 1024,
+    ) -> None:
+        self._directory = Path(data_dir)
+        self._server_name = server_name
+        self._quarantine = Quarantine(quarantine_items_max, quarantine_bytes_max)
+        self._lock = DirectoryLock(self._directory)
+        self._writer: ThreadPoolExecutor | None = None
+        self._readers: ThreadPoolExecutor | None = None
+        self._of_thread = threading.local()
+        self._opened: list[_Reader] = []
+        self._database: apsw.Connection | None = None
+        self._appender: Appender | None = None
+        self._keys: IdKeys | None = None
+        self._postings = Postings()
+
+    async def open(self) -> None:
+        """Lock the directory, migrate, recover. Raises `CannotServeError`."""
+        self._lock.acquire()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="chaukas-writer")
+        try:
+            await self._write(self._open)
+        except BaseException:
+            await self.close()
+            raise
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="chaukas-reader")
+
+    def _open(self) -> None:
+        """In the writer thread; also after a failed transaction left the connection in doubt."""
+        try:
+            self._database = connect(self._directory, writer=True, cache_kib=_WRITER_CACHE_KIB)
+            migrate(self._database, self._server_name)
+            secret = read_meta(self._database, "key_secret")
+            if not isinstance(secret, bytes):
+                raise CannotServeError("the data directory has lost its key secret; the record cannot be searched")
+            self._keys = IdKeys(secret)
+            self._appender = Appender(self._database, Logs(self._server_name), self._keys, self._postings, self._quarantine)
+            self._appender.recover()
+        except apsw.Error as error:
+            raise CannotServeError(f"the data directory {self._directory} cannot be opened: {error}") from error
+
+    async def close(self) -> None:
+        """Finish what runs, close the database, release the directory. Idempotent."""
+        if self._readers is not None:
+            await asyncio.to_thread(self._readers.shutdown)
+            self._readers = None
+        for reader in self._opened:
+            reader.database.close()
+        self._opened.clear()
+        self._of_thread = threading.local()
+        if self._writer is not None:
+            await self._write(self._close_writer)
+            await asyncio.to_thread(self._writer.shutdown)
+            self._writer = None
+        self._lock.release()
+
+    def _close_writer(self) -> None:
+        if self._database is not None:
+            self._database.close()
+        self._database = None
+        self._appender = None
+
+    async def append(self, items: Sequence[EventRecord | QuarantineItem]) -> list[Outcome]:
+        """See `EventAppender.append`."""
+        return await self._write(lambda: self._append(items)) if items else []
+
+    def _append(self, items: Sequence[EventRecord | QuarantineItem]) -> list[Outcome]:
+        if self._appender is None:
+            # An earlier failure closed the connection; what it left behind is read like after a crash.
+            self._open()
+        assert self._appender is not None  # noqa: S101  _open sets it or raises
+        try:
+            return self._appender.append(items)
+        except (apsw.Error, OSError) as error:
+            self._abandon()
+            raise StorageError from error
+
+    def _abandon(self) -> None:
+        """Close a connection that failed: whether its last commit is on the disk is known only by reading it again."""
+        try:
+            self._close_writer()
+        except apsw.Error:
+            self._database = None
+            self._appender = None
+
+    async def query(self, request: PageRequest) -> Page:
+        """See `EventReader.query`."""
+        return await self._read(lambda reader: reader.queries.query(request))
+
+    async def count(self, filter: EventFilter) -> int:
+        """See `EventReader.count`."""
+        return await self._read(lambda reader: reader.queries.count(filter))
+
+    async def stats(self, tenant_id: str | None, project_id: str | None, start_ns: int | None, end_ns: int | None) -> EventStats:
+        """See `StatsReader.stats`."""
+        return await self._read(lambda reader: reader.statistics.stats(tenant_id, project_id, start_ns, end_ns))
+
+    async def quarantine_list(
+        self, tenant_id: str | None, project_id: str | None, limit: int, after: str | None = None
+    ) -> list[QuarantineRow]:
+        """See `QuarantineStore.quarantine_list`."""
+        return await self._read(lambda reader: read_rows(reader.database, tenant_id, project_id, limit, after))
+
+    async def quarantine_get(self, quarantine_id: str) -> QuarantineRow | None:
+        """See `QuarantineStore.quarantine_get`."""
+        return await self._read(lambda reader: read_row(reader.database, quarantine_id))
+
+    async def quarantine_remove(self, quarantine_id: str) -> bool:
+        """See `QuarantineStore.quarantine_remove`."""
+        return await self._write(lambda: self._remove(quarantine_id))
+
+    def _remove(self, quarantine_id: str) -> bool:
+        if self._database is None:
+            self._open()
+        assert self._database is not None  # noqa: S101  _open sets it or raises
+        try:
+            return self._quarantine.remove(self._database, quarantine_id)
+        except apsw.Error as error:
+            self._abandon()
+            raise StorageError from error
+
+    async def info(self) -> StoreInfo:
+        """See `Store.info`."""
+        return await self._read(self._info)
+
+    @staticmethod
+    def _info(reader: _Reader) -> StoreInfo:
+        ((logs, events, sessions, items, size),) = fetch(reader.database, _SQL_INFO)
+        return StoreInfo("sqlite", logs, events, sessions, items, size)
+
+    async def _write(self, work: Callable[[], _T]) -> _T:
+        if self._writer is None:
+            raise StorageError("the store is not open")
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    async def _read(self, work: Callable[[_Reader], _T]) -> _T:
+        if self._readers is None:
+            raise StorageError("the store is not open")
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_in_thread, work)
+
+    def _read_in_thread(self, work: Callable[[_Reader], _T]) -> _T:
+        try:
+            reader: _Reader | None = getattr(self._of_thread, "reader", None)
+            if reader is None:
+                assert self._keys is not None  # noqa: S101  open() came first
+                reader = self._of_thread.reader = _Reader(self._directory, self._keys, self._postings)
+                self._opened.append(reader)
+            return work(reader)
+        except apsw.Error as error:
+            raise StorageError("the event store could not be read") from error
