@@ -1,0 +1,224 @@
+"""Group commit in front of a store: concurrent requests share transactions, queues are bounded, nobody is blocked for ever.
+
+`submit` waits until its items are durable. One task feeds the store: while a transaction is on its way to the disk the next
+one gathers, up to `commit_events_max` items or `commit_bytes_max` bytes. The queue is bounded in items and in bytes; a
+request that finds it full is held for at most `hold_s` seconds and then refused with `OverloadedError`, so that the memory
+of the server does not depend on how fast clients send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from chaukas.server.errors import ChaukasError, OverloadedError, ShuttingDownError, StorageError
+from chaukas.server.storage.contract import EventAppender, EventRecord, Outcome, QuarantineItem
+
+__all__ = ["CommitFigures", "IngestPipeline"]
+
+_Items = Sequence[EventRecord | QuarantineItem]
+#: What an item costs in memory beside its bytes; keeps a flood of tiny events within the byte bound too.
+_ITEM_OVERHEAD_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFigures:
+    """What one transaction did, for metrics."""
+
+    items: int
+    size_bytes: int
+    duration_s: float
+    failed: bool
+
+
+@dataclass(slots=True)
+class _Submission:
+    items: _Items
+    size_bytes: int
+    done: asyncio.Future[list[Outcome]]
+
+
+def _size_of(items: _Items) -> int:
+    size = len(items) * _ITEM_OVERHEAD_BYTES
+    for item in items:
+        size += len(item.stored) if isinstance(item, EventRecord) else len(item.raw)
+    return size
+
+
+class IngestPipeline:
+    """The bounded queue and the one committer behind it."""
+
+    def __init__(
+        self,
+        store: EventAppender,
+        *,
+        queue_events_max: int = 50_000,
+        queue_bytes_max: int = 128 * 1024 * 1024,
+        hold_s: float = 10.0,
+        commit_events_max: int = 2_048,
+        commit_bytes_max: int = 8 * 1024 * 1024,
+        on_commit: Callable[[CommitFigures], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._queue_events_max = queue_events_max
+        self._queue_bytes_max = queue_bytes_max
+        self._hold_s = hold_s
+        self._commit_events_max = commit_events_max
+        self._commit_bytes_max = commit_bytes_max
+        self._on_commit = on_commit
+        self._queue: deque[_Submission] = deque()
+        self._queued_events = 0
+        self._queued_bytes = 0
+        self._room: deque[asyncio.Future[None]] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._draining = False
+
+    @property
+    def queued_events(self) -> int:
+        """Items that wait or are being committed."""
+        return self._queued_events
+
+    @property
+    def queued_bytes(self) -> int:
+        """Their size in bytes, overhead included."""
+        return self._queued_bytes
+
+    async def start(self) -> None:
+        """Start the committer on the running event loop."""
+        self._draining = False
+        self._task = asyncio.create_task(self._commit_for_ever(), name="chaukas-committer")
+
+    async def drain(self) -> None:
+        """Refuse new work, commit what was taken, stop. Idempotent."""
+        self._draining = True
+        self._wake.set()
+        for waiter in self._room:
+            if not waiter.done():
+                waiter.set_exception(ShuttingDownError())
+        self._room.clear()
+        if self._task is not None:
+            await self._task
+            self._task = None
+
+    async def submit(self, items: _Items) -> list[Outcome]:
+        """Hand over items of one request; returns their outcomes, in order, once they are durable.
+
+        Raises `OverloadedError` when there was no room for `hold_s` seconds, `ShuttingDownError` while draining, and what
+        `EventAppender.append` raises. The outcome of a cancelled call is unknown to its caller; the items are stored.
+        """
+        if not items:
+            return []
+        size = _size_of(items)
+        if not self._has_room(len(items), size) or self._room:
+            await self._wait_for_room(len(items), size)
+        if self._draining or self._task is None:
+            raise ShuttingDownError
+        submission = _Submission(items, size, asyncio.get_running_loop().create_future())
+        self._queued_events += len(items)
+        self._queued_bytes += size
+        self._queue.append(submission)
+        self._wake.set()
+        return await asyncio.shield(submission.done)
+
+    def _has_room(self, events: int, size: int) -> bool:
+        """A request larger than the whole queue is taken when the queue is empty: it must not wait for ever."""
+        if self._queued_events == 0:
+            return True
+        return self._queued_events + events <= self._queue_events_max and self._queued_bytes + size <= self._queue_bytes_max
+
+    async def _wait_for_room(self, events: int, size: int) -> None:
+        """Wait in line, first come first served, until the queue has room."""
+        deadline = time.monotonic() + self._hold_s
+        while True:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._room.append(waiter)
+            try:
+                await asyncio.wait_for(waiter, max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise OverloadedError(
+                    f"the ingest queue is full ({self._queued_events} events, {self._queued_bytes} bytes); send again later"
+                ) from None
+            finally:
+                with contextlib.suppress(ValueError):
+                    self._room.remove(waiter)
+            if self._has_room(events, size):
+                # Whoever is next in line may fit as well.
+                self._give_room()
+                return
+
+    def _give_room(self) -> None:
+        for waiter in self._room:
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    async def _commit_for_ever(self) -> None:
+        while True:
+            if not self._queue:
+                if self._draining:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            group = self._take_group()
+            await self._commit(group)
+            for submission in group:
+                self._queued_events -= len(submission.items)
+                self._queued_bytes -= submission.size_bytes
+            self._give_room()
+
+    def _take_group(self) -> list[_Submission]:
+        group = [self._queue.popleft()]
+        events, size = len(group[0].items), group[0].size_bytes
+        while self._queue:
+            following = self._queue[0]
+            events += len(following.items)
+            size += following.size_bytes
+            if events > self._commit_events_max or size > self._commit_bytes_max:
+                break
+            group.append(self._queue.popleft())
+        return group
+
+    async def _commit(self, group: list[_Submission]) -> None:
+        """One transaction for the group. When it fails with several requests in it, each is tried alone.
+
+        One request's fault (a full quarantine, say) must not fail its neighbours. Trying again is safe: storing is
+        idempotent, and a transaction that failed but was stored answers `duplicate`.
+        """
+        items = group[0].items if len(group) == 1 else [item for submission in group for item in submission.items]
+        began = time.perf_counter()
+        try:
+            outcomes = await self._store.append(items)
+        except Exception as error:  # noqa: BLE001  every failure must reach the requests that wait for this commit
+            self._record(items, group, began, failed=True)
+            if len(group) > 1:
+                for submission in group:
+                    await self._commit([submission])
+            elif not group[0].done.done():
+                group[0].done.set_exception(_public(error))
+            return
+        self._record(items, group, began, failed=False)
+        start = 0
+        for submission in group:
+            end = start + len(submission.items)
+            if not submission.done.done():
+                submission.done.set_result(outcomes[start:end])
+            start = end
+
+    def _record(self, items: _Items, group: list[_Submission], began: float, *, failed: bool) -> None:
+        if self._on_commit is not None:
+            size = sum(submission.size_bytes for submission in group)
+            self._on_commit(CommitFigures(len(items), size, time.perf_counter() - began, failed))
+
+
+def _public(error: Exception) -> ChaukasError:
+    if isinstance(error, ChaukasError):
+        return error
+    wrapped = StorageError()
+    wrapped.__cause__ = error
+    return wrapped
