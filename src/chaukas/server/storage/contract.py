@@ -99,7 +99,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """The place of an event in the order of answers: (timestamp, log_id, index)."""
+    """The place of an event in the order of answers: (timestamp, log_id, index); `log_id` is `entry.log_id_of(origin)`."""
 
     timestamp_us: int
     timestamp_sub_ns: int
@@ -129,7 +129,11 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """One page of a query: at most `limit` events (1 or more), ended early after `bytes_max` stored bytes, but never empty."""
+    """One page of a query: at most `limit` events (1 or more).
+
+    It ends before the event whose stored bytes would take their sum above `bytes_max`, unless that is the page's first event; for
+    no other reason does it end before `limit`.
+    """
 
     filter: EventFilter
     limit: int
@@ -210,8 +214,10 @@ class EventAppender(Protocol):
 
         - When it returns, everything it reports must be durable (fsync), findable by every filter and counted.
         - Same `event_id` in the same log and same `received` bytes: `duplicate`, stored once, also within one call.
-        - Same `event_id`, other bytes: `rejected`; the stored event must stay as it is; the bytes go to the quarantine.
-        - A `QuarantineItem` is kept, deduplicated by the digest of its bytes within its tenant and project: `quarantined`.
+        - Same `event_id`, other bytes: `rejected`; the stored event must stay as it is; `received` goes to the quarantine.
+        - A `QuarantineItem` is kept, deduplicated by the digest of its bytes within its tenant and project: `quarantined`. Bytes that
+          are kept already are counted and need no room, even when the quarantine is full. Ids are never used twice.
+        - A session belongs to its log: the same `session_id` in another log is another session.
         - Indices are dense from 0 in each log, in the order of the items; `received_at` never falls within a log.
         - Raises `StorageError` when the transaction failed (then nothing of it is stored, or all of it: sending again is
           safe), `OverloadedError` when an item had to be quarantined and the quarantine is full (then nothing is stored).
@@ -235,7 +241,10 @@ class StatsReader(Protocol):
     """Answers `GetEventStats`."""
 
     async def stats(self, tenant_id: str | None, project_id: str | None, start_ns: int | None, end_ns: int | None) -> EventStats:
-        """Exact statistics over the half-open range of client timestamps; None means no limit on that side."""
+        """Exact statistics over the half-open range of client timestamps; None means no limit on that side.
+
+        A session's duration is the difference of its events' `timestamp_us`, of any size; `events_by_type` has no zeros.
+        """
         ...
 
 
@@ -245,7 +254,10 @@ class QuarantineStore(Protocol):
     async def quarantine_list(
         self, tenant_id: str | None, project_id: str | None, limit: int, after: str | None = None
     ) -> list[QuarantineRow]:
-        """Rows without `raw`, oldest first, behind the id `after`. None as tenant or project means all, "" means unattributed."""
+        """Rows without `raw`, oldest first, behind the id `after` (also when that row was removed).
+
+        None as tenant or project means all, "" means unattributed.
+        """
         ...
 
     async def quarantine_get(self, quarantine_id: str) -> QuarantineRow | None:

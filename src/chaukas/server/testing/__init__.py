@@ -6,5 +6,6 @@ does not. How to run it on a driver of your own: `docs/drivers.md`.
 
 from chaukas.server.testing.memory_store import MemoryStore
 from chaukas.server.testing.records import make_event, make_record, record_of
+from chaukas.server.testing.store_pair import StorePair
 
-__all__ = ["MemoryStore", "make_event", "make_record", "record_of"]
+__all__ = ["MemoryStore", "StorePair", "make_event", "make_record", "record_of"]

@@ -20,6 +20,7 @@ from chaukas.server.testing.conformance_case import StoreFactory
 from chaukas.server.testing.conformance_concurrency import ConcurrencyConformance
 from chaukas.server.testing.conformance_filters import FilterConformance
 from chaukas.server.testing.conformance_life import LifeConformance
+from chaukas.server.testing.conformance_oracle import OracleConformance
 from chaukas.server.testing.conformance_order import OrderConformance
 from chaukas.server.testing.conformance_quarantine import QuarantineConformance
 from chaukas.server.testing.conformance_stats import StatsConformance
@@ -37,5 +38,6 @@ class StoreConformance(
     StatsConformance,
     ConcurrencyConformance,
     LifeConformance,
+    OracleConformance,
 ):
     """All parts together; a driver passes when all of them do."""

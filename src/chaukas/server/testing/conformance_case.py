@@ -8,7 +8,7 @@ import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import pytest
 
@@ -38,6 +38,9 @@ HOUR_NS = 3_600_000_000_000
 BYTES_MAX = 1 << 30
 
 
+_Store = TypeVar("_Store", bound=Store)
+
+
 class StoreFactory(Protocol):
     """Makes a store over the data of one test; it is called again to reopen the same data, and does not open it itself."""
 
@@ -61,7 +64,7 @@ class StoreCase:
 
 
 @asynccontextmanager
-async def opened(store: Store) -> AsyncIterator[Store]:
+async def opened(store: _Store) -> AsyncIterator[_Store]:
     """The store, open within the block."""
     await store.open()
     try:

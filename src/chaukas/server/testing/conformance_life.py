@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import time
+import traceback
 import warnings
 from typing import Any
 
@@ -81,7 +82,8 @@ def _die_after_appending(store_factory: StoreFactory, calls: int) -> None:
     try:
         asyncio.run(run())
     finally:
-        # Only reached when something failed; the parent sees the wrong status.
+        # Only reached when something failed; the parent sees the wrong status, the reader of its output what it was.
+        traceback.print_exc()
         os._exit(1)
 
 
@@ -156,9 +158,11 @@ class LifeConformance(StoreCase):
             async with opened(store_factory()) as store:
                 for number in range(2):
                     second = store_factory()
-                    with pytest.raises(CannotServeError):
-                        await second.open()
-                    await second.close()
+                    try:
+                        with pytest.raises(CannotServeError):
+                            await second.open()
+                    finally:
+                        await second.close()
                     await store.append([make_record(f"e{number}")])
             async with opened(store_factory()) as store:
                 assert event_ids(await every(store)) == ["e0", "e1"]

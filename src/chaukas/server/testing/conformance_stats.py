@@ -172,6 +172,25 @@ class StatsConformance(StoreCase):
         assert (await store.stats(None, None, BASE_NS + HOUR_NS, BASE_NS + 6 * HOUR_NS)).session_duration_us_sum == b_us
 
     @on_store
+    async def test_durations_beyond_64_bits(self, store: Store) -> None:
+        """Sessions from the year 1 to the year 9999, many of them, neither fail an append nor make a sum wrong."""
+        first_ns, last_ns = -62_135_596_800 * 10**9, 253_402_300_799 * 10**9
+        for number in range(40):
+            outcomes = await store.append(
+                [
+                    make_record(f"first-{number}", session_id=f"s{number}", at_ns=first_ns),
+                    make_record(f"last-{number}", session_id=f"s{number}", at_ns=last_ns),
+                ]
+            )
+            assert {outcome.status.value for outcome in outcomes} == {"accepted"}
+        duration_us = 40 * (last_ns - first_ns) // 1_000
+        assert duration_us > 1 << 63
+        expected = EventStats(80, 40, {1: 80}, duration_us)
+        assert await store.stats(None, None, None, None) == expected
+        assert await store.stats(None, None, first_ns, last_ns + 1) == expected
+        assert await store.stats("acme", "shop", None, first_ns + 1) == EventStats(40, 40, {1: 40}, duration_us)
+
+    @on_store
     async def test_a_session_id_in_two_logs_is_two_sessions(self, store: Store) -> None:
         """Sessions belong to their tenant and project: the same id elsewhere neither joins nor extends them."""
         for number, (tenant, project) in enumerate([("acme", "shop"), ("acme", ""), ("other", "shop")]):

@@ -15,13 +15,16 @@ DATABASE_NAME = "record.db"
 _CHECKPOINT_PAGES = 4096
 
 
-def connect(directory: Path, *, writer: bool, cache_kib: int) -> apsw.Connection:
-    """A connection to the database in `directory`. WAL and synchronous=FULL: a commit is on the disk before it returns."""
+def connect(directory: Path, *, writer: bool, cache_kib: int, vfs: str | None = None) -> apsw.Connection:
+    """A connection to the database in `directory`; it changes nothing yet, because the file may be somebody else's.
+
+    With synchronous=FULL and the write-ahead log that `schema.migrate` turns on, a commit is on the disk before it returns.
+    `vfs` names a registered SQLite VFS (how SQLite reaches files) instead of the system's own.
+    """
     flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if writer else 0)
-    database = apsw.Connection(str(directory / DATABASE_NAME), flags=flags, statementcachesize=128)
+    database = apsw.Connection(str(directory / DATABASE_NAME), flags=flags, vfs=vfs, statementcachesize=128)
     database.set_busy_timeout(10_000)
     if writer:
-        database.pragma("journal_mode", "wal")
         database.pragma("synchronous", "full")
         database.pragma("recursive_triggers", 1)
         database.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)

@@ -18,10 +18,10 @@ _SQL_FIND = (
     "SELECT log_no, log_id, origin, next_index, received_at_ns, last_leaf FROM logs WHERE tenant_id = ? AND project_id = ?"
 )
 _SQL_NEXT = "SELECT coalesce(max(log_no), 0) + 1 FROM logs"
-_SQL_INSERT = "INSERT INTO logs VALUES (?, ?, ?, ?, ?, 0, 0, x'', 0, 0)"
+_SQL_INSERT = "INSERT INTO logs VALUES (?, ?, ?, ?, ?, 0, 0, x'', 0, 0, 0)"
 _SQL_ADVANCE = (
     "UPDATE logs SET next_index = ?, received_at_ns = ?, last_leaf = ?, sessions = sessions + ?,"
-    " session_duration_us = session_duration_us + ? WHERE log_no = ?"
+    " session_duration_s = session_duration_s + ?, session_duration_us = session_duration_us + ? WHERE log_no = ?"
 )
 
 
@@ -81,5 +81,6 @@ class Logs:
     @staticmethod
     def advance(database: apsw.Connection, head: LogHead, new_sessions: int, added_duration_us: int) -> None:
         """Write the head after a transaction's events."""
-        row = (head.next_index, head.received_at_ns, head.last_leaf, new_sessions, added_duration_us, head.log_no)
+        duration = divmod(added_duration_us, 1_000_000)
+        row = (head.next_index, head.received_at_ns, head.last_leaf, new_sessions, *duration, head.log_no)
         database.execute(_SQL_ADVANCE, row)

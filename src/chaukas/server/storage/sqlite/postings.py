@@ -76,8 +76,10 @@ Generations = tuple[_Generation, _Generation | None]
 class Postings:
     """The writer's side; `blocks_of` and `generations` may be used by readers of other threads as well."""
 
-    def __init__(self, generation_postings: int = 131_072) -> None:
+    def __init__(self, generation_postings: int = 131_072, *, run_postings: int = 8_192, merge_postings_min: int = 512) -> None:
         self._generation_postings = generation_postings
+        self._run_postings = run_postings
+        self._merge_postings_min = merge_postings_min
         #: (being filled, being merged or None); replaced as a whole, so that readers see a consistent pair.
         self.generations: Generations = (_Generation(), None)
         self._unsorted: list[list[bytes]] = []
@@ -109,14 +111,15 @@ class Postings:
         self._commit_no += 1
         active.last_commit = self._commit_no
         database.execute(_SQL_PENDING_ADD, (self._commit_no, bytes(fresh)))
-        self._merge_some(database, max(512, 2 * len(fresh) // _POSTING_BYTES))
+        self._merge_some(database, max(self._merge_postings_min, 2 * len(fresh) // _POSTING_BYTES))
         if self.generations[1] is None and active.postings >= self._generation_postings:
             self._freeze(active)
 
     def _freeze(self, full: _Generation) -> None:
         """Begin to merge the full generation: cut it into runs that are sorted one per commit, so that no commit waits long."""
         entries = list(full.entries())
-        self._unsorted = [entries[at : at + 8192] for at in range(0, len(entries), 8192)]
+        run = self._run_postings
+        self._unsorted = [entries[at : at + run] for at in range(0, len(entries), run)]
         self._runs = []
         self.generations = (_Generation(), full)
 

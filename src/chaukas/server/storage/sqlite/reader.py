@@ -204,9 +204,14 @@ class EventQueries:
 
 def _time_bounds(wanted: EventFilter) -> tuple[int, int]:
     """Earliest and latest microsecond that a match can have."""
-    earliest = _INT64_MIN if wanted.start_ns is None else max(_INT64_MIN, wanted.start_ns // 1000)
-    latest = _INT64_MAX if wanted.end_ns is None else min(_INT64_MAX, (wanted.end_ns - 1) // 1000)
-    return earliest, latest
+    earliest = _INT64_MIN if wanted.start_ns is None else wanted.start_ns // 1000
+    latest = _INT64_MAX if wanted.end_ns is None else (wanted.end_ns - 1) // 1000
+    return _as_int64(earliest), _as_int64(latest)
+
+
+def _as_int64(number: int) -> int:
+    """The nearest number that a column can hold; no event lies beyond it."""
+    return max(_INT64_MIN, min(_INT64_MAX, number))
 
 
 def _bounds(request: PageRequest) -> tuple[int, int]:

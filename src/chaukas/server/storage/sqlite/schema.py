@@ -20,7 +20,10 @@ _SECRET_BYTES = 32
 
 
 def migrate(database: apsw.Connection, server_name: str) -> None:
-    """Bring a new or older database to `FORMAT_VERSION`. Raises `CannotServeError` for what this code must not touch."""
+    """Bring a new or older database to `FORMAT_VERSION`, with a write-ahead log.
+
+    Raises `CannotServeError` for what this code must not touch, before anything is changed.
+    """
     application = database.pragma("application_id")
     version = database.pragma("user_version")
     tables = fetch(database, "SELECT count(*) FROM sqlite_schema")[0][0]
@@ -30,6 +33,8 @@ def migrate(database: apsw.Connection, server_name: str) -> None:
         raise CannotServeError(
             f"the data directory has format {version}; this version of the server reads up to {FORMAT_VERSION}: use a newer one"
         )
+    if database.pragma("journal_mode", "wal") != "wal":
+        raise CannotServeError("the file system of the data directory does not support a write-ahead log (shared memory)")
     for number in range(version + 1, FORMAT_VERSION + 1):
         _apply(database, number, server_name)
     known = read_meta(database, "server_name")

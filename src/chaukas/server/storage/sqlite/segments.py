@@ -22,15 +22,15 @@ __all__ = ["INDEX_BITS", "SEGMENT_BYTES_MAX", "SEGMENT_EVENTS_MAX", "Segment", "
 
 #: `place` of a segment is log_no << INDEX_BITS | index of its first event.
 INDEX_BITS = 40
+_INDEX_MASK = (1 << INDEX_BITS) - 1
 SEGMENT_EVENTS_MAX = 128
 SEGMENT_BYTES_MAX = 256 * 1024
 _SALTS_BYTES = 32
 _DIGEST_BYTES = 32
 
-_SQL_READ = (
-    "SELECT place, events, received_at_ns, leaf_before, salts, digests, entries, bodies FROM segments"
-    " WHERE place <= ? ORDER BY place DESC LIMIT 1"
-)
+#: Which segment holds a place; touches no body.
+_SQL_FIND = "SELECT place, events FROM segments WHERE place <= ? ORDER BY place DESC LIMIT 1"
+_SQL_READ = "SELECT received_at_ns, leaf_before, salts, digests, entries, bodies FROM segments WHERE place = ?"
 
 
 def encode_bodies(compressor: zstandard.ZstdCompressor, bodies: list[bytes], envelopes: list[int]) -> bytes:
@@ -84,18 +84,16 @@ class SegmentReader:
 
     def segment_of(self, database: apsw.Connection, log_no: int, index: int) -> Segment:
         """The segment that holds an index. Raises `StorageError` when it is missing or damaged."""
-        row = None
-        wanted = log_no << INDEX_BITS | index
-        for row in fetch(database, _SQL_READ, (wanted,)):  # noqa: B007  one row at most
-            break
-        if row is None or row[0] >> INDEX_BITS != log_no or (row[0] & ((1 << INDEX_BITS) - 1)) + row[1] <= index:
+        found = fetch(database, _SQL_FIND, (log_no << INDEX_BITS | index,))
+        place, events = found[0] if found else (-1, 0)
+        if place >> INDEX_BITS != log_no or (place & _INDEX_MASK) + events <= index:
             raise StorageError(f"the record is damaged: no segment holds index {index}")
-        place = row[0]
         cached = self._cache.get(place)
         if cached is not None:
             self._cache.move_to_end(place)
             return cached
-        segment = self._decode(*row)
+        ((received_at_ns, leaf, salts, digests, packed, zipped),) = fetch(database, _SQL_READ, (place,))
+        segment = self._decode(place, events, received_at_ns, leaf, salts, digests, packed, zipped)
         self._cache[place] = segment
         self._cache_bytes += segment.size_bytes
         while self._cache_bytes > self._cache_bytes_max and len(self._cache) > 1:
@@ -131,5 +129,6 @@ class SegmentReader:
             start = end
         if at != len(plain) or len(entries) != events or len(digests) != _DIGEST_BYTES * events:
             raise StorageError(f"the record is damaged: segment {place} does not hold what its row says")
-        index = place & ((1 << INDEX_BITS) - 1)
-        return Segment(index, events, received_at_ns, leaf, salts, digests, entries, bodies, len(plain) + len(packed))
+        return Segment(
+            place & _INDEX_MASK, events, received_at_ns, leaf, salts, digests, entries, bodies, len(plain) + len(packed)
+        )

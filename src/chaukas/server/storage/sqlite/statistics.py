@@ -22,14 +22,17 @@ from chaukas.server.storage.sqlite.sessions import HOUR_US
 __all__ = ["Statistics"]
 
 _SQL_TOTALS = "SELECT type, events FROM totals WHERE log_no = ?"
-_SQL_ALL_SESSIONS = "SELECT sessions, session_duration_us FROM logs WHERE log_no = ?"
+_SQL_ALL_SESSIONS = "SELECT sessions, session_duration_s, session_duration_us FROM logs WHERE log_no = ?"
 _SQL_HOURS = "SELECT type, sum(events) FROM hours WHERE log_no = ? AND hour >= ? AND hour < ? GROUP BY type"
 _SQL_SESSION_HOURS = (
     "SELECT coalesce(sum(sessions), 0), coalesce(sum(duration_us), 0) FROM session_hours"
     " WHERE log_no = ? AND hour >= ? AND hour < ?"
 )
 _SQL_SPANS = "SELECT DISTINCT session_no FROM session_spans WHERE log_no = ? AND hour >= ? AND hour < ?"
-_SQL_DURATIONS = "SELECT coalesce(sum(last_us - first_us), 0) FROM sessions WHERE session_no IN carray(?)"
+_SQL_DURATIONS = (
+    "SELECT coalesce(sum((last_us - first_us) / 1000000), 0), coalesce(sum((last_us - first_us) % 1000000), 0)"
+    " FROM sessions WHERE session_no IN carray(?)"
+)
 _SQL_BLOCKS = "SELECT place, min_us, max_us FROM blocks WHERE place BETWEEN ? AND ? AND max_us >= ? AND min_us <= ?"
 _SQL_HOUR_RANGE = "SELECT min(hour), max(hour) + 1 FROM hours WHERE log_no = ?"
 _HOUR_NS = HOUR_US * 1000
@@ -62,9 +65,9 @@ class Statistics:
     def _whole_log(self, log_no: int, result: EventStats, by_type: Counter[int]) -> None:
         for type_, events in fetch(self._database, _SQL_TOTALS, (log_no,)):
             by_type[type_] += events
-        for sessions, duration_us in fetch(self._database, _SQL_ALL_SESSIONS, (log_no,)):
+        for sessions, duration_s, duration_us in fetch(self._database, _SQL_ALL_SESSIONS, (log_no,)):
             result.total_sessions += sessions
-            result.session_duration_us_sum += duration_us
+            result.session_duration_us_sum += duration_s * 1_000_000 + duration_us
 
     def _range_of_log(
         self, log_no: int, start_ns: int | None, end_ns: int | None, result: EventStats, by_type: Counter[int]
@@ -121,5 +124,5 @@ class Statistics:
         numbers = b"".join(number.to_bytes(8, "little") for number in sessions)
         if not numbers:
             return 0
-        ((total,),) = fetch(self._database, _SQL_DURATIONS, (carray(memoryview(numbers).cast("q")),))
-        return int(total)
+        ((duration_s, duration_us),) = fetch(self._database, _SQL_DURATIONS, (carray(memoryview(numbers).cast("q")),))
+        return int(duration_s * 1_000_000 + duration_us)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,8 +52,8 @@ _SQL_INFO = (
 class _Reader:
     """What one reader thread owns."""
 
-    def __init__(self, directory: Path, keys: IdKeys, postings: Postings) -> None:
-        self.database = connect(directory, writer=False, cache_kib=_READER_CACHE_KIB)
+    def __init__(self, directory: Path, keys: IdKeys, postings: Postings, vfs: str | None) -> None:
+        self.database = connect(directory, writer=False, cache_kib=_READER_CACHE_KIB, vfs=vfs)
         self.queries = EventQueries(self.database, keys, postings)
         self.statistics = Statistics(self.database)
 
@@ -66,8 +67,11 @@ class SqliteStore:
         server_name: str = "chaukas.localhost",
         quarantine_items_max: int = 10_000,
         quarantine_bytes_max: int = 1024 * 1024 * 1024,
+        *,
+        vfs: str | None = None,
     ) -> None:
         self._directory = Path(data_dir)
+        self._vfs = vfs
         self._server_name = server_name
         self._quarantine = Quarantine(quarantine_items_max, quarantine_bytes_max)
         self._lock = DirectoryLock(self._directory)
@@ -94,7 +98,9 @@ class SqliteStore:
     def _open(self) -> None:
         """In the writer thread; also after a failed transaction left the connection in doubt."""
         try:
-            self._database = connect(self._directory, writer=True, cache_kib=_WRITER_CACHE_KIB)
+            self._database = connect(self._directory, writer=True, cache_kib=_WRITER_CACHE_KIB, vfs=self._vfs)
+            if self._database.readonly("main"):
+                raise CannotServeError(f"the data directory {self._directory} cannot be written: its database is read-only")
             migrate(self._database, self._server_name)
             secret = read_meta(self._database, "key_secret")
             if not isinstance(secret, bytes):
@@ -103,7 +109,11 @@ class SqliteStore:
             self._appender = Appender(self._database, Logs(self._server_name), self._keys, self._postings, self._quarantine)
             self._appender.recover()
         except apsw.Error as error:
+            self._abandon()
             raise CannotServeError(f"the data directory {self._directory} cannot be opened: {error}") from error
+        except CannotServeError:
+            self._abandon()
+            raise
 
     async def close(self) -> None:
         """Finish what runs, close the database, release the directory. Idempotent."""
@@ -111,18 +121,19 @@ class SqliteStore:
             await asyncio.to_thread(self._readers.shutdown)
             self._readers = None
         for reader in self._opened:
-            reader.database.close()
+            _close(reader.database)
         self._opened.clear()
         self._of_thread = threading.local()
         if self._writer is not None:
-            await self._write(self._close_writer)
+            await self._write(self._abandon)
             await asyncio.to_thread(self._writer.shutdown)
             self._writer = None
         self._lock.release()
 
-    def _close_writer(self) -> None:
+    def _abandon(self) -> None:
+        """Close the writer's connection: at the end, and after a failure, when only reading again tells what is on the disk."""
         if self._database is not None:
-            self._database.close()
+            _close(self._database)
         self._database = None
         self._appender = None
 
@@ -131,23 +142,21 @@ class SqliteStore:
         return await self._write(lambda: self._append(items)) if items else []
 
     def _append(self, items: Sequence[EventRecord | QuarantineItem]) -> list[Outcome]:
-        if self._appender is None:
-            # An earlier failure closed the connection; what it left behind is read like after a crash.
-            self._open()
-        assert self._appender is not None  # noqa: S101  _open sets it or raises
+        self._reopen()
+        assert self._appender is not None  # noqa: S101  _reopen sets it or raises
         try:
             return self._appender.append(items)
         except (apsw.Error, OSError) as error:
             self._abandon()
             raise StorageError from error
 
-    def _abandon(self) -> None:
-        """Close a connection that failed: whether its last commit is on the disk is known only by reading it again."""
-        try:
-            self._close_writer()
-        except apsw.Error:
-            self._database = None
-            self._appender = None
+    def _reopen(self) -> None:
+        """After a failure closed the connection: what it left behind is read like after a crash."""
+        if self._appender is None:
+            try:
+                self._open()
+            except CannotServeError as error:
+                raise StorageError from error
 
     async def query(self, request: PageRequest) -> Page:
         """See `EventReader.query`."""
@@ -176,9 +185,8 @@ class SqliteStore:
         return await self._write(lambda: self._remove(quarantine_id))
 
     def _remove(self, quarantine_id: str) -> bool:
-        if self._database is None:
-            self._open()
-        assert self._database is not None  # noqa: S101  _open sets it or raises
+        self._reopen()
+        assert self._database is not None  # noqa: S101  _reopen sets it or raises
         try:
             return self._quarantine.remove(self._database, quarantine_id)
         except apsw.Error as error:
@@ -209,8 +217,23 @@ class SqliteStore:
             reader: _Reader | None = getattr(self._of_thread, "reader", None)
             if reader is None:
                 assert self._keys is not None  # noqa: S101  open() came first
-                reader = self._of_thread.reader = _Reader(self._directory, self._keys, self._postings)
+                reader = self._of_thread.reader = _Reader(self._directory, self._keys, self._postings, self._vfs)
                 self._opened.append(reader)
             return work(reader)
         except apsw.Error as error:
+            self._forget_reader()
             raise StorageError("the event store could not be read") from error
+
+    def _forget_reader(self) -> None:
+        """A connection that failed may stand in the middle of a transaction: the thread's next question takes a new one."""
+        reader: _Reader | None = getattr(self._of_thread, "reader", None)
+        if reader is not None:
+            self._of_thread.reader = None
+            self._opened.remove(reader)
+            _close(reader.database)
+
+
+def _close(database: apsw.Connection) -> None:
+    """Close a connection; a failure is no loss, because what was acknowledged stands in the write-ahead log."""
+    with contextlib.suppress(apsw.Error):
+        database.close()

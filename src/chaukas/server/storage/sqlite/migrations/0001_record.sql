@@ -5,6 +5,8 @@
 
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 
+-- The durations of all sessions are summed in whole seconds and remaining microseconds: a sum of microseconds would leave 64 bits
+-- after thirty sessions that span the years 1 to 9999.
 CREATE TABLE logs (
     log_no INTEGER PRIMARY KEY,
     log_id INTEGER NOT NULL UNIQUE,
@@ -15,6 +17,7 @@ CREATE TABLE logs (
     received_at_ns INTEGER NOT NULL,
     last_leaf BLOB NOT NULL,
     sessions INTEGER NOT NULL,
+    session_duration_s INTEGER NOT NULL,
     session_duration_us INTEGER NOT NULL,
     UNIQUE (tenant_id, project_id)
 ) STRICT;
