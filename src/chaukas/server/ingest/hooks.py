@@ -16,8 +16,8 @@ __all__ = ["IngestHook", "enrich_by_hooks", "load_hooks", "report_stored", "vali
 class IngestHook:
     """Base class of hooks; a verb that is not overridden does nothing.
 
-    One instance, made without arguments when the server starts, serves all requests. A verb may be called from any thread, and
-    what comes behind waits for it: it must be quick and must not wait for a network.
+    One instance, made without arguments when the server starts, serves all requests. The verbs are called in the server's event
+    loop, where everything behind waits for them: they must be quick and must not wait for a network.
     """
 
     def validate(self, event: Event) -> Sequence[str]:  # noqa: ARG002 - a name that overriding methods share

@@ -1,7 +1,9 @@
 """Group commit in front of a store: concurrent requests share transactions, queues are bounded, nobody is blocked for ever.
 
 `submit` waits until its items are durable. One task feeds the store: while a transaction is on its way to the disk the next
-one gathers, up to `commit_events_max` items or `commit_bytes_max` bytes. The queue is bounded in items and in bytes; a
+one gathers, up to `commit_events_max` items or `commit_bytes_max` bytes. When several requests shared the last transaction, the
+next one waits a moment for company (at most `gather_s`), because a transaction costs as much as some twenty events; a client
+that is alone never waits. The queue is bounded in items and in bytes; a
 request that finds it full is held for at most `hold_s` seconds and then refused with `OverloadedError`, so that the memory
 of the server does not depend on how fast clients send.
 """
@@ -23,6 +25,8 @@ __all__ = ["CommitFigures", "IngestPipeline"]
 _Items = Sequence[EventRecord | QuarantineItem]
 #: What an item costs in memory beside its bytes; keeps a flood of tiny events within the byte bound too.
 _ITEM_OVERHEAD_BYTES = 1024
+#: After so many failures of the store in a row, requests that share a failed transaction are not tried one by one any more.
+_STORE_FAILURES_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class IngestPipeline:
         hold_s: float = 10.0,
         commit_events_max: int = 2_048,
         commit_bytes_max: int = 8 * 1024 * 1024,
+        gather_events: int = 128,
+        gather_s: float = 0.003,
         on_commit: Callable[[CommitFigures], None] | None = None,
     ) -> None:
         self._store = store
@@ -69,6 +75,11 @@ class IngestPipeline:
         self._hold_s = hold_s
         self._commit_events_max = commit_events_max
         self._commit_bytes_max = commit_bytes_max
+        self._gather_events = gather_events
+        self._gather_s = gather_s
+        self._gathered = asyncio.Event()
+        #: Requests that shared the last transaction.
+        self._company = 1
         self._on_commit = on_commit
         self._queue: deque[_Submission] = deque()
         self._queued_events = 0
@@ -97,10 +108,10 @@ class IngestPipeline:
         """Refuse new work, commit what was taken, stop. Idempotent."""
         self._draining = True
         self._wake.set()
-        for waiter in self._room:
-            if not waiter.done():
-                waiter.set_exception(ShuttingDownError())
-        self._room.clear()
+        self._gathered.set()
+        for turn in self._room:
+            if not turn.done():
+                turn.set_result(None)
         if self._task is not None:
             await self._task
             self._task = None
@@ -123,6 +134,8 @@ class IngestPipeline:
         self._queued_bytes += size
         self._queue.append(submission)
         self._wake.set()
+        if self._queued_events >= self._gather_events:
+            self._gathered.set()
         return await asyncio.shield(submission.done)
 
     def _has_room(self, events: int, size: int) -> bool:
@@ -134,27 +147,30 @@ class IngestPipeline:
     async def _wait_for_room(self, events: int, size: int) -> None:
         """Wait in line, first come first served, until the queue has room."""
         deadline = time.monotonic() + self._hold_s
-        while True:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._room.append(waiter)
+        stand = self._room.append
+        while not self._draining:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            stand(turn)
             try:
-                await asyncio.wait_for(waiter, max(0.0, deadline - time.monotonic()))
-            except TimeoutError:
+                await asyncio.wait((turn,), timeout=max(0.0, deadline - time.monotonic()))
+            finally:
+                self._room.remove(turn)
+                # Whoever leaves passes the turn on: after a wait in vain, and with room for more than this request.
+                if not turn.done() or self._has_room(events, size):
+                    self._give_room()
+            if self._has_room(events, size):
+                return
+            if not turn.done():
                 raise OverloadedError(
                     f"the ingest queue is full ({self._queued_events} events, {self._queued_bytes} bytes); send again later"
-                ) from None
-            finally:
-                with contextlib.suppress(ValueError):
-                    self._room.remove(waiter)
-            if self._has_room(events, size):
-                # Whoever is next in line may fit as well.
-                self._give_room()
-                return
+                )
+            stand = self._room.appendleft
 
     def _give_room(self) -> None:
-        for waiter in self._room:
-            if not waiter.done():
-                waiter.set_result(None)
+        """Wake the first in line that is not awake yet."""
+        for turn in self._room:
+            if not turn.done():
+                turn.set_result(None)
                 return
 
     async def _commit_for_ever(self) -> None:
@@ -165,7 +181,12 @@ class IngestPipeline:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
+            if self._company > 1 and self._queued_events < self._gather_events and not self._draining:
+                self._gathered.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._gathered.wait(), self._gather_s)
             group = self._take_group()
+            self._company = len(group)
             await self._commit(group)
             for submission in group:
                 self._queued_events -= len(submission.items)
@@ -184,11 +205,11 @@ class IngestPipeline:
             group.append(self._queue.popleft())
         return group
 
-    async def _commit(self, group: list[_Submission]) -> None:
+    async def _commit(self, group: list[_Submission]) -> ChaukasError | None:
         """One transaction for the group. When it fails with several requests in it, each is tried alone.
 
-        One request's fault (a full quarantine, say) must not fail its neighbours. Trying again is safe: storing is
-        idempotent, and a transaction that failed but was stored answers `duplicate`.
+        Returns what failed a single request. Trying again is safe: storing is idempotent, and a transaction that failed but
+        was stored answers `duplicate`.
         """
         items = group[0].items if len(group) == 1 else [item for submission in group for item in submission.items]
         began = time.perf_counter()
@@ -197,11 +218,9 @@ class IngestPipeline:
         except Exception as error:  # noqa: BLE001  every failure must reach the requests that wait for this commit
             self._record(items, group, began, failed=True)
             if len(group) > 1:
-                for submission in group:
-                    await self._commit([submission])
-            elif not group[0].done.done():
-                group[0].done.set_exception(_public(error))
-            return
+                await self._commit_each(group)
+                return None
+            return _fail(group[0], _public(error))
         self._record(items, group, began, failed=False)
         start = 0
         for submission in group:
@@ -209,11 +228,33 @@ class IngestPipeline:
             if not submission.done.done():
                 submission.done.set_result(outcomes[start:end])
             start = end
+        return None
+
+    async def _commit_each(self, group: list[_Submission]) -> None:
+        """One request's fault (a full quarantine, say) must not fail its neighbours.
+
+        When the store fails one after the other it is the store's fault: the rest is told so at once. They would wait for as
+        many attempts of a full disk as there are requests, and everybody behind them too.
+        """
+        failures = 0
+        for place, submission in enumerate(group):
+            error = await self._commit([submission])
+            failures = failures + 1 if isinstance(error, StorageError) else 0
+            if error is not None and failures == _STORE_FAILURES_MAX:
+                for waiting in group[place + 1 :]:
+                    _fail(waiting, error)
+                return
 
     def _record(self, items: _Items, group: list[_Submission], began: float, *, failed: bool) -> None:
         if self._on_commit is not None:
             size = sum(submission.size_bytes for submission in group)
             self._on_commit(CommitFigures(len(items), size, time.perf_counter() - began, failed))
+
+
+def _fail(submission: _Submission, error: ChaukasError) -> ChaukasError:
+    if not submission.done.done():
+        submission.done.set_exception(error)
+    return error
 
 
 def _public(error: Exception) -> ChaukasError:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chaukas.server.auth.principal import Principal
+from chaukas.server.errors import ValidationError
 from chaukas.server.ingest.hooks import IngestHook, enrich_by_hooks, validate_by_hooks
 from chaukas.server.storage.contract import EventRecord, QuarantineItem
 from chaukas.server.validation import TIMESTAMP_SECONDS_MAX, TIMESTAMP_SECONDS_MIN, Limits, origin_bytes, violations
@@ -40,7 +41,12 @@ def prepare(
             return _set_aside(item, b"", (item.problem,), principal, limits, server_name)
     else:
         event = item
-    received = stored = received_bytes(event)
+    try:
+        received = stored = received_bytes(event)
+    except ValidationError as error:
+        received = event.SerializeToString(deterministic=True)
+        return _set_aside(item, received, (error.public_message,), principal, limits, server_name)
+    checked_bytes = len(received)
     tenant_id, project_id = event.tenant_id, event.project_id
     timestamp = event.timestamp
     seconds, nanos = timestamp.seconds, timestamp.nanos
@@ -56,6 +62,8 @@ def prepare(
         if reasons:
             return _set_aside(item, received, reasons, principal, limits, server_name)
         stored = completion.stored
+        # What the server adds is not held against an event at the limit; what a hook adds has none but this.
+        checked_bytes = len(stored) if hooks else checked_bytes
         tenant_id, project_id = event.tenant_id, event.project_id
         seconds, nanos = event.timestamp.seconds, event.timestamp.nanos
 
@@ -73,12 +81,12 @@ def prepare(
         and event_type
         and rest_bytes <= limits.short_texts_bytes
         and max(id_lengths) + rest_bytes <= limits.id_bytes_max
-        and len(received) <= limits.event_bytes_max
+        and checked_bytes <= limits.event_bytes_max
         and TIMESTAMP_SECONDS_MIN <= seconds <= TIMESTAMP_SECONDS_MAX
         and 0 <= nanos <= 999_999_999
         and origin_bytes(server_name, tenant_id, project_id) <= limits.origin_bytes_max
     ):
-        reasons = _broken_rules(event, len(received), limits, server_name)
+        reasons = _broken_rules(event, checked_bytes, limits, server_name)
         if reasons:
             return _set_aside(item, received, reasons, principal, limits, server_name)
     return EventRecord(
@@ -106,38 +114,35 @@ class _Completion:
     """What an event needs that does not come complete, or that hooks look at."""
 
     event: Event
-    received: bytes
+    #: The bytes after enrichment; until then, and for good where nothing is changed, the bytes as received.
+    stored: bytes
     principal: Principal
     limits: Limits
     server_name: str
     now_ns: int
     hooks: Sequence[IngestHook]
 
-    @property
-    def stored(self) -> bytes:
-        """The bytes after enrichment; `received` itself where nothing was changed."""
-        stored = received_bytes(self.event)
-        return self.received if stored == self.received else stored
-
     def reasons(self, *, parsed_as_answered: bool) -> list[str]:
-        """Enrich the event; why it must not be stored as it is then."""
+        """Enrich the event; why it must not be stored as it is then, but for the rules that the caller checks."""
         reasons = self._scope()
         if reasons or self.hooks:
             # All reasons at once, and hooks get only events that keep the rules.
-            reasons += _broken_rules(self.event, len(self.received), self.limits, self.server_name)
+            reasons += _broken_rules(self.event, len(self.stored), self.limits, self.server_name)
         reasons = reasons or validate_by_hooks(self.hooks, self.event)
         if reasons:
             return reasons
         if not self.event.HasField("timestamp"):
             self.event.timestamp.FromNanoseconds(self.now_ns)
-        if self.hooks:
-            reasons = enrich_by_hooks(self.hooks, self.event)
-            if not reasons:
-                reasons = _broken_rules(self.event, len(received_bytes(self.event)), self.limits, self.server_name)
+        reasons = enrich_by_hooks(self.hooks, self.event)
+        if reasons:
+            return reasons
+        stored = received_bytes(self.event)
+        if stored != self.stored:
+            self.stored = stored
         # A frame was parsed at the depth of answers; an event from elsewhere was not, nor was what a hook has put in.
-        if not reasons and (self.hooks or not parsed_as_answered) and not readable_in_answers(received_bytes(self.event)):
-            reasons = ["event: is nested deeper than an answer can hold, of which protobuf reads 100 levels"]
-        return reasons
+        if (self.hooks or not parsed_as_answered) and not readable_in_answers(self.stored):
+            return ["event: is nested deeper than an answer can hold, of which protobuf reads 100 levels"]
+        return []
 
     def _scope(self) -> list[str]:
         """Fill in tenant and project from the principal; a reason for each that is not what the principal is bound to."""

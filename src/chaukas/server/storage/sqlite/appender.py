@@ -143,13 +143,19 @@ class Appender:
         self, part: _Part, records: list[EventRecord], places: list[int], outcomes: list[Outcome], now_ns: int
     ) -> None:
         log_no, origin = part.head.log_no, part.head.origin
-        keys = [self._keys.key(record.event_id) for record in records]
+        keys = self._keys.keys([record.event_id for record in records])
         stored = self._duplicates.stored(self._database, log_no, records, keys)
-        first_here: dict[str, tuple[EventRecord, Outcome]] = {}
         index = part.head.next_index
+        if not stored and len({record.event_id for record in records}) == len(records):
+            part.records, part.keys = records, keys
+            for record, place in zip(records, places, strict=True):
+                outcomes[place] = Outcome(IngestStatus.ACCEPTED, record.event_id, "", origin, index)
+                index += 1
+            return
+        first_here: dict[str, tuple[EventRecord, Outcome]] = {}
         for record, key, place in zip(records, keys, places, strict=True):
             event_id = record.event_id
-            known = stored.get(event_id) if stored else None
+            known = stored.get(event_id)
             earlier = first_here.get(event_id)
             if known is None and earlier is None:
                 outcome = outcomes[place] = Outcome(IngestStatus.ACCEPTED, event_id, "", origin, index)
@@ -206,6 +212,8 @@ class Appender:
         columns.type = [record.type for record in records]
         columns.status = [record.status for record in records]
         columns.severity = [record.severity for record in records]
+        last_tags: tuple[str, ...] = ()
+        tagset = 0
         for record in records:
             timestamp_us = record.timestamp_us
             by_hour_and_type[timestamp_us // HOUR_US, record.type] += 1
@@ -220,7 +228,11 @@ class Appender:
             trace_column.append(traces.setdefault(record.trace_id, len(traces)))
             span_column.append(spans.setdefault(record.span_id, len(spans)))
             agent_column.append(agents.setdefault(record.agent_id, len(agents)))
-            tagset_column.append(tagsets.setdefault(record.tags, len(tagsets)))
+            # Neighbours mostly have the same tags, and to compare is cheaper than to hash.
+            if record.tags != last_tags:
+                last_tags = record.tags
+                tagset = tagsets.setdefault(last_tags, len(tagsets))
+            tagset_column.append(tagset)
         return columns, commitments
 
     def _write_segments(self, head: LogHead, records: list[EventRecord], commitments: list[tuple[bytes, int]]) -> None:
@@ -237,6 +249,8 @@ class Appender:
         events = len(records)
         salts = os.urandom(2 * SALT_BYTES * events)
         start_of_entry = entry_head(KIND_EVENT, head.received_at_ns)
+        # Bytes that were stored as they came are compared as they are; a digest is needed only beside enriched ones.
+        keeps_digests = any(record.received is not record.stored for record in records)
         digests: list[bytes] = []
         entries: list[bytes] = []
         at = 0
@@ -244,7 +258,8 @@ class Appender:
         for record, (session_commitment, sequence) in zip(records, commitments, strict=True):
             middle, end = at + SALT_BYTES, at + 2 * SALT_BYTES
             stored, envelope_bytes = record.stored, record.envelope_bytes
-            digests.append(sha256(salts[at:end] + record.received).digest())
+            if keeps_digests:
+                digests.append(sha256(salts[at:end] + record.received).digest())
             entry = encode_entry(
                 start_of_entry,
                 sha256(salts[at:middle] + stored[:envelope_bytes]).digest(),
@@ -264,10 +279,10 @@ class Appender:
         head.last_leaf = leaf_hash(entry)
 
     def _collect_postings(self, log_no: int, block_no: int, columns: SliceBuilder, postings: list[tuple[bytes, int]]) -> None:
-        key = self._keys.key
+        keys = self._keys.keys
         postings.extend((pack_prefix(log_no, KIND_EVENT_ID, number), block_no) for number in columns.id_key)
         postings.extend((pack_prefix(log_no, KIND_SESSION, number), block_no) for number in columns.session_numbers if number)
         for kind, strings in ((KIND_TRACE, columns.traces), (KIND_SPAN, columns.spans), (KIND_AGENT, columns.agents)):
-            postings.extend((pack_prefix(log_no, kind, key(text)), block_no) for text in strings if text)
+            postings.extend((pack_prefix(log_no, kind, key), block_no) for key in keys(text for text in strings if text))
         tags = {tag for tagset in columns.tagsets for tag in tagset}
-        postings.extend((pack_prefix(log_no, KIND_TAG, key(tag)), block_no) for tag in tags)
+        postings.extend((pack_prefix(log_no, KIND_TAG, key), block_no) for key in keys(tags))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import apsw
 
-__all__ = ["DATABASE_NAME", "connect", "fetch"]
+__all__ = ["DATABASE_NAME", "connect", "execute_rows", "fetch"]
 
 DATABASE_NAME = "record.db"
 #: Pages of write-ahead log after which SQLite moves them into the database: 16 MiB.
@@ -39,3 +40,13 @@ def connect(directory: Path, *, writer: bool, cache_kib: int, vfs: str | None = 
 def fetch(database: apsw.Connection, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """All rows of a statement. The STRICT tables guarantee the column types that the caller unpacks."""
     return database.execute(sql, bindings).fetchall()
+
+
+def execute_rows(database: apsw.Connection, sql: str, rows: Sequence[Sequence[int | None]]) -> None:
+    """Run a statement that reads its rows of numbers from `json_each(?)`; nothing happens without rows.
+
+    `executemany` would let go of the interpreter lock and take it back for every row, and wait for it whenever another thread is
+    busy; one statement does so once.
+    """
+    if rows:
+        database.execute(sql, (json.dumps(rows),))

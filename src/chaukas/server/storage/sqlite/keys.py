@@ -8,6 +8,7 @@ whose keys collide. Two strings may share a key: whoever finds one compares the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import blake2b
 
 __all__ = ["IdKeys"]
@@ -26,13 +27,21 @@ class IdKeys:
 
     def key(self, text: str) -> int:
         """The key of an id, 0 to 2^63 - 1."""
-        hasher = self._keyed.copy()
-        hasher.update(text.encode())
-        number = int.from_bytes(hasher.digest(), "big") >> 1
-        if len(text) == _UUID_CHARACTERS and text[_VERSION_AT] == "7":
-            try:
-                milliseconds = int(text[:8] + text[9:13], 16)
-            except ValueError:
-                return number
-            return ((milliseconds & 0xFFFF_FFFF_FFFF) >> 10) << _HASH_BITS | number & _HASH_MASK
-        return number
+        return self.keys((text,))[0]
+
+    def keys(self, texts: Iterable[str]) -> list[int]:
+        """The keys of many ids, in order."""
+        new_hasher, from_bytes = self._keyed.copy, int.from_bytes
+        numbers: list[int] = []
+        for text in texts:
+            hasher = new_hasher()
+            hasher.update(text.encode())
+            number = from_bytes(hasher.digest(), "big") >> 1
+            if len(text) == _UUID_CHARACTERS and text[_VERSION_AT] == "7":
+                try:
+                    milliseconds = int(text[:8] + text[9:13], 16) & 0xFFFF_FFFF_FFFF
+                    number = (milliseconds >> 10) << _HASH_BITS | number & _HASH_MASK
+                except ValueError:
+                    pass  # Not hexadecimal: no UUID after all, so the whole hash it is.
+            numbers.append(number)
+        return numbers

@@ -1,8 +1,9 @@
 """Segments: up to 128 events of one commit in one row, compressed together; the record itself.
 
 Row: place, events, received_at_ns, leaf_before, salts (32 bytes per event: envelope, content), digests (32 bytes per event:
-SHA-256(salts ‖ bytes as received), decides "same content"), entries (each with one length byte), bodies (zstd with checksum:
-for each event two 32-bit lengths, body and envelope; then the bodies). Nothing in a segment is ever changed.
+SHA-256(salts ‖ bytes as received), which decides "same content"; empty when all of them were stored as received), entries (each
+with one length byte), bodies (zstd with checksum: for each event two 32-bit lengths, body and envelope; then the bodies).
+Nothing in a segment is ever changed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict
 from dataclasses import dataclass
+from hashlib import sha256
 
 import apsw
 import zstandard
@@ -65,7 +67,9 @@ class Segment:
 
     def digest_of(self, at: int) -> bytes:
         """The salted digest of the event as received."""
-        return self.digests[at * _DIGEST_BYTES : (at + 1) * _DIGEST_BYTES]
+        if self.digests:
+            return self.digests[at * _DIGEST_BYTES : (at + 1) * _DIGEST_BYTES]
+        return sha256(self.salts_of(at) + self.bodies[at]).digest()
 
 
 class SegmentReader:
@@ -127,7 +131,7 @@ class SegmentReader:
             end = start + 1 + packed[start]
             entries.append(packed[start + 1 : end])
             start = end
-        if at != len(plain) or len(entries) != events or len(digests) != _DIGEST_BYTES * events:
+        if at != len(plain) or len(entries) != events or len(digests) not in (0, _DIGEST_BYTES * events):
             raise StorageError(f"the record is damaged: segment {place} does not hold what its row says")
         return Segment(
             place & _INDEX_MASK, events, received_at_ns, leaf, salts, digests, entries, bodies, len(plain) + len(packed)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import apsw
 
 from chaukas.server.storage.entry import SALT_BYTES, commitment
-from chaukas.server.storage.sqlite.connection import fetch
+from chaukas.server.storage.sqlite.connection import execute_rows, fetch
 
 __all__ = ["HOUR_US", "Rollup", "SessionState", "Sessions"]
 
@@ -25,14 +25,23 @@ _REMEMBERED_MAX = 20_000
 _SQL_FIND = "SELECT session_no, salt, events, first_us, last_us, hour FROM sessions WHERE log_no = ? AND session_id = ?"
 _SQL_NEXT = "SELECT coalesce(max(session_no), 0) + 1 FROM sessions"
 _SQL_INSERT = "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_SQL_UPDATE = "UPDATE sessions SET events = ?, first_us = ?, last_us = ?, hour = ? WHERE session_no = ?"
-_SQL_SPAN = "INSERT OR IGNORE INTO session_spans VALUES (?, ?, ?)"
-_SQL_SESSION_HOUR = (
-    "INSERT INTO session_hours VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-    " sessions = sessions + excluded.sessions, duration_us = duration_us + excluded.duration_us"
+_SQL_UPDATE = (
+    "UPDATE sessions SET events = j.value ->> 1, first_us = j.value ->> 2, last_us = j.value ->> 3, hour = j.value ->> 4"
+    " FROM json_each(?) j WHERE session_no = j.value ->> 0"
 )
-_SQL_HOUR = "INSERT INTO hours VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET events = events + excluded.events"
-_SQL_TOTAL = "INSERT INTO totals VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET events = events + excluded.events"
+_SQL_SPAN = "INSERT OR IGNORE INTO session_spans SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)"
+_SQL_SESSION_HOUR = (
+    "INSERT INTO session_hours SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE true"
+    " ON CONFLICT DO UPDATE SET sessions = sessions + excluded.sessions, duration_us = duration_us + excluded.duration_us"
+)
+_SQL_HOUR = (
+    "INSERT INTO hours SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE true"
+    " ON CONFLICT DO UPDATE SET events = events + excluded.events"
+)
+_SQL_TOTAL = (
+    "INSERT INTO totals SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true"
+    " ON CONFLICT DO UPDATE SET events = events + excluded.events"
+)
 
 
 @dataclass(slots=True)
@@ -78,7 +87,7 @@ class Sessions:
         """Forget everything that memory holds and read the next free number."""
         self._known.clear()
         self._touched.clear()
-        self._next_no = _single(database, _SQL_NEXT)
+        ((self._next_no,),) = fetch(database, _SQL_NEXT)
 
     def touch(self, database: apsw.Connection, log_no: int, session_id: str, timestamp_us: int) -> SessionState:
         """The session of an event that is being appended; the caller takes `events` as its sequence and adds one."""
@@ -112,7 +121,7 @@ class Sessions:
     def write(self, database: apsw.Connection, rollups: dict[int, Rollup]) -> None:
         """Write the touched sessions and all rollups of the transaction."""
         inserts: list[tuple[object, ...]] = []
-        updates: list[tuple[object, ...]] = []
+        updates: list[tuple[int | None, ...]] = []
         spans: list[tuple[int, int, int]] = []
         session_hours: Counter[tuple[int, int]] = Counter()
         durations: Counter[tuple[int, int]] = Counter()
@@ -124,19 +133,19 @@ class Sessions:
                     state.hour,
                 ))  # fmt: skip
             else:
-                updates.append((state.events, state.first_us, state.last_us, state.hour, state.session_no))
+                updates.append((state.session_no, state.events, state.first_us, state.last_us, state.hour))
             state.is_new = False
             state.touched = set()
         self._touched.clear()
         if len(self._known) > _REMEMBERED_MAX:
             self._known.clear()
+        # Ids are text with any code point, NUL included: they are bound, not written as JSON.
         database.executemany(_SQL_INSERT, inserts)
-        database.executemany(_SQL_UPDATE, updates)
-        database.executemany(_SQL_SPAN, spans)
+        execute_rows(database, _SQL_UPDATE, updates)
+        execute_rows(database, _SQL_SPAN, spans)
         changed = session_hours.keys() | durations.keys()
-        database.executemany(_SQL_SESSION_HOUR, [(*key, session_hours[key], durations[key]) for key in sorted(changed)])
-        for rollup in rollups.values():
-            self._write_counts(database, rollup)
+        execute_rows(database, _SQL_SESSION_HOUR, [(*key, session_hours[key], durations[key]) for key in sorted(changed)])
+        self._write_counts(database, rollups)
 
     @staticmethod
     def _roll(
@@ -167,18 +176,12 @@ class Sessions:
         spans.extend((state.log_no, hour, state.session_no) for hour in hours)
 
     @staticmethod
-    def _write_counts(database: apsw.Connection, rollup: Rollup) -> None:
-        by_type: Counter[int] = Counter()
-        for (_, type_), events in rollup.by_hour_and_type.items():
-            by_type[type_] += events
-        log_no = rollup.log_no
-        database.executemany(
-            _SQL_HOUR, [(log_no, hour, type_, events) for (hour, type_), events in sorted(rollup.by_hour_and_type.items())]
-        )
-        database.executemany(_SQL_TOTAL, [(log_no, type_, events) for type_, events in sorted(by_type.items())])
-
-
-def _single(database: apsw.Connection, sql: str) -> int:
-    for (value,) in fetch(database, sql):
-        return int(value)
-    raise AssertionError("an aggregate always gives one row")
+    def _write_counts(database: apsw.Connection, rollups: dict[int, Rollup]) -> None:
+        hours: list[tuple[int, int, int, int]] = []
+        totals: Counter[tuple[int, int]] = Counter()
+        for log_no, rollup in rollups.items():
+            for (hour, type_), events in rollup.by_hour_and_type.items():
+                hours.append((log_no, hour, type_, events))
+                totals[log_no, type_] += events
+        execute_rows(database, _SQL_HOUR, sorted(hours))
+        execute_rows(database, _SQL_TOTAL, [(*key, totals[key]) for key in sorted(totals)])

@@ -83,6 +83,7 @@ class SqliteStore:
         self._appender: Appender | None = None
         self._keys: IdKeys | None = None
         self._postings = Postings()
+        self._closing = asyncio.Lock()
 
     async def open(self) -> None:
         """Lock the directory, migrate, recover. Raises `CannotServeError`."""
@@ -98,16 +99,7 @@ class SqliteStore:
     def _open(self) -> None:
         """In the writer thread; also after a failed transaction left the connection in doubt."""
         try:
-            self._database = connect(self._directory, writer=True, cache_kib=_WRITER_CACHE_KIB, vfs=self._vfs)
-            if self._database.readonly("main"):
-                raise CannotServeError(f"the data directory {self._directory} cannot be written: its database is read-only")
-            migrate(self._database, self._server_name)
-            secret = read_meta(self._database, "key_secret")
-            if not isinstance(secret, bytes):
-                raise CannotServeError("the data directory has lost its key secret; the record cannot be searched")
-            self._keys = IdKeys(secret)
-            self._appender = Appender(self._database, Logs(self._server_name), self._keys, self._postings, self._quarantine)
-            self._appender.recover()
+            self._recover()
         except apsw.Error as error:
             self._abandon()
             raise CannotServeError(f"the data directory {self._directory} cannot be opened: {error}") from error
@@ -115,20 +107,35 @@ class SqliteStore:
             self._abandon()
             raise
 
+    def _recover(self) -> None:
+        """Connect, check that the record is ours to write, and read what memory holds of it."""
+        database = self._database = connect(self._directory, writer=True, cache_kib=_WRITER_CACHE_KIB, vfs=self._vfs)
+        if database.readonly("main"):
+            raise CannotServeError(f"the data directory {self._directory} cannot be written: its database is read-only")
+        migrate(database, self._server_name)
+        secret = read_meta(database, "key_secret")
+        if not isinstance(secret, bytes):
+            raise CannotServeError("the data directory has lost its key secret; the record cannot be searched")
+        self._keys = IdKeys(secret)
+        self._appender = Appender(database, Logs(self._server_name), self._keys, self._postings, self._quarantine)
+        self._appender.recover()
+
     async def close(self) -> None:
         """Finish what runs, close the database, release the directory. Idempotent."""
-        if self._readers is not None:
-            await asyncio.to_thread(self._readers.shutdown)
-            self._readers = None
-        for reader in self._opened:
-            _close(reader.database)
-        self._opened.clear()
-        self._of_thread = threading.local()
-        if self._writer is not None:
-            await self._write(self._abandon)
-            await asyncio.to_thread(self._writer.shutdown)
-            self._writer = None
-        self._lock.release()
+        async with self._closing:
+            # Taken away first, so that what is asked from now on is refused and not lost in a thread that ends.
+            readers, self._readers = self._readers, None
+            writer, self._writer = self._writer, None
+            if readers is not None:
+                await asyncio.to_thread(readers.shutdown)
+            for reader in self._opened:
+                _close(reader.database)
+            self._opened.clear()
+            self._of_thread = threading.local()
+            if writer is not None:
+                await asyncio.get_running_loop().run_in_executor(writer, self._abandon)
+                await asyncio.to_thread(writer.shutdown)
+            self._lock.release()
 
     def _abandon(self) -> None:
         """Close the writer's connection: at the end, and after a failure, when only reading again tells what is on the disk."""
