@@ -272,3 +272,11 @@ async def test_the_ready_servicer_stands_on_its_own_too() -> None:
             assert (await stub.GetCapabilities(server_pb2.GetCapabilitiesRequest())).capabilities.supports_statistics
     finally:
         await server.stop(None)
+
+
+async def test_a_question_is_bounded_too(tmp_path: Path) -> None:
+    """A filter of many megabytes is refused before it is parsed."""
+    async with connected(tmp_path, query_bytes_max=2048) as (_, channel):
+        error = await refused(channel.unary_unary(_SERVER + "QueryEvents")(bytes(3000)))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "query_bytes_max" in error.details()

@@ -94,7 +94,8 @@ async def test_events_of_a_client_that_did_not_wait_are_stored(tmp_path: Path) -
         body = single_body(make_event("a"))
         _, writer = await asyncio.open_connection("127.0.0.1", served.http_port)
         writer.write(
-            b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: %d\r\n\r\n" % len(body)
+            b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: %d\r\n\r\n"
+            % len(body)
             + body
         )
         await asyncio.wait_for(served.store.appending.wait(), 10)
@@ -164,3 +165,24 @@ async def test_requests_on_one_connection_may_come_in_one_packet(tmp_path: Path)
         one = b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-padding: " + b"p" * 500 + b"\r\n\r\n"
         last = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
         assert (await raw(served, one * 5 + last)).count(b"HTTP/1.1 200 OK") == 6
+
+
+async def test_a_web_page_cannot_pass_for_the_server(tmp_path: Path) -> None:
+    """A domain from outside that points at this machine is refused; every name of this machine is served."""
+    async with serving(tmp_path, server_name="events.example.org") as served:
+        for host, status in (
+            ("evil.example.com", 421),
+            ("evil.example.com:8080", 421),
+            ("127.0.0.1.nip.io:80", 421),
+            ("192.168.1.7:8080", 421),
+            ("127.0.0.1:8080", 200),
+            ("127.9.9.9", 200),
+            ("[::1]:8080", 200),
+            ("localhost:8080", 200),
+            ("chaukas.localhost", 200),
+            ("events.example.org:8080", 200),
+            ("server", 200),
+        ):
+            assert (await served.http.get("/v1/capabilities", headers={"host": host})).status_code == status, host
+    async with serving(tmp_path, insecure_no_auth=True) as served:
+        assert (await served.http.get("/healthz", headers={"host": "chaukas.example.com"})).is_success

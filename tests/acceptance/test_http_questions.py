@@ -131,7 +131,12 @@ async def test_statistics_are_asked_for_by_query_parameters(tmp_path: Path) -> N
         assert (await served.http.get(unescaped)).json()["total_events"] == 1
         other = await served.http.get("/v1/stats", params={"tenant_id": "a/b ü"}, headers=_ACCEPT)
         assert GetEventStatsResponse.FromString(other.content).total_events == 1
-        for wrong in ("tenant=acme", "start=yesterday", "tenant_id=a&tenant_id=b", "start=2000-01-01T00:00:00Z&end=1999-01-01T00:00:00Z"):
+        for wrong in (
+            "tenant=acme",
+            "start=yesterday",
+            "tenant_id=a&tenant_id=b",
+            "start=2000-01-01T00:00:00Z&end=1999-01-01T00:00:00Z",
+        ):
             answer = await served.http.get(f"/v1/stats?{wrong}")
             assert answer.status_code == 400, wrong
             assert answer.json()["violations"]
@@ -193,3 +198,13 @@ def test_every_route_is_documented() -> None:
     """`docs/http.md` has a row for every route and for nothing else."""
     rows = set(re.findall(r"^\| (GET|POST) \| `(/[a-z0-9/.]+)` \|", _DOCUMENTATION.read_text(), re.MULTILINE))
     assert rows == {(route.method, route.path) for route in ROUTES}
+
+
+async def test_a_question_is_bounded_too(tmp_path: Path) -> None:
+    """A filter of many megabytes is refused before it is parsed, with the usual status and not the SDK's words."""
+    async with serving(tmp_path, query_bytes_max=2048) as served:
+        for headers in (PROTOBUF, JSON):
+            answer = await served.http.post("/v1/query", content=bytes(3000), headers=headers)
+            assert answer.status_code == 413
+            assert "query_bytes_max" in answer.json()["detail"]
+            assert "high memory usage" not in answer.text
