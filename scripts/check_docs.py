@@ -21,7 +21,15 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import typer.main
 from fetch_published import fetch_sdk
+
+from chaukas.server.cli.program import program
+from chaukas.server.config import Settings
+from chaukas.server.framework import ChaukasServicer
+from chaukas.server.ingest.hooks import IngestHook
+from chaukas.server.telemetry import Telemetry
+from chaukas.server.transports.openapi import openapi_document
 
 ROOT = Path(__file__).resolve().parent.parent
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -39,10 +47,6 @@ def main() -> int:
 
 def undocumented() -> Iterator[str]:
     """Names that the code offers and no document mentions."""
-    from chaukas.server.config import Settings
-    from chaukas.server.framework import ChaukasServicer
-    from chaukas.server.ingest.hooks import IngestHook
-
     settings = list(Settings.model_fields)
     yield from _missing("configuration.md", "setting", settings)
     yield from _missing("configuration.md", "variable", [f"CHAUKAS_SERVER_{name.upper()}" for name in settings])
@@ -66,9 +70,6 @@ def _verbs(base: type) -> list[str]:
 
 
 def _commands_and_flags() -> list[str]:
-    import typer.main
-
-    from chaukas.server.cli.program import program
 
     names: list[str] = []
 
@@ -84,13 +85,11 @@ def _commands_and_flags() -> list[str]:
 
 
 def _routes() -> list[str]:
-    from chaukas.server.transports.openapi import openapi_document
 
     return list(openapi_document()["paths"])
 
 
 def _metrics() -> list[str]:
-    from chaukas.server.telemetry import Telemetry
 
     families = Telemetry(log_level="error", log_format="json").registry.collect()
     return [family.name + ("_total" if family.type == "counter" else "") for family in families]
@@ -102,8 +101,10 @@ def run_readme() -> Iterator[str]:
     scratch = Path(tempfile.mkdtemp(prefix="chaukas-readme-"))
     command = str(Path(sys.executable).parent / "chaukas")
     server = subprocess.Popen(
-        [command, "serve", "--data", f"{scratch}/data", "--state", f"{scratch}/state", "--log-level", "warning"]
-        + ["--http", f"127.0.0.1:{http}", "--grpc", f"127.0.0.1:{grpc}"],
+        [
+            *(command, "serve", "--data", f"{scratch}/data", "--state", f"{scratch}/state", "--log-level", "warning"),
+            *("--http", f"127.0.0.1:{http}", "--grpc", f"127.0.0.1:{grpc}"),
+        ],
         stdout=subprocess.DEVNULL,
     )
     try:

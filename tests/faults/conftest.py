@@ -1,4 +1,7 @@
-"""What the store-level fault tests share: small blocks and generations, so that a small workload seals and merges all the time."""
+"""What the store-level fault tests share: small blocks and generations, so that a small workload seals and merges all the time.
+
+The sizes are patched into the driver's modules: they belong to its format and are no setting.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.fixture
-def make_store(small_blocks: int) -> Callable[..., SqliteStore]:
+def make_store(small_blocks: int) -> Callable[..., SqliteStore]:  # noqa: ARG001  the patch must stand first
     """Makes stores whose postings are merged in many small steps."""
 
     def make(directory: Path, vfs: str | None = None) -> SqliteStore:

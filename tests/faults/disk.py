@@ -101,7 +101,7 @@ class Disk(apsw.VFS):
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802  SQLite's name
         return _DiskFile(self, name, flags)
 
-    def xDelete(self, name: str, sync_directory: bool) -> None:  # noqa: N802, FBT001  SQLite's name
+    def xDelete(self, name: str, sync_directory: bool) -> None:  # noqa: N802  SQLite's name
         self.change(Change("delete", Path(name).name), lambda _: super(Disk, self).xDelete(name, sync_directory))
 
 

@@ -40,11 +40,11 @@ async def _serve(directory: Path, count: int, kill_at: int) -> None:
             _kill_at(disk, kill_at)
         store = SqliteStore(directory, vfs=disk.name)
         await store.open()
-        print("open", flush=True)  # noqa: T201
+        print("open", flush=True)
         for items in commits(count, events=40):
             await store.append(items)
-            print("acknowledged", flush=True)  # noqa: T201
-        print("waiting", flush=True)  # noqa: T201
+            print("acknowledged", flush=True)
+        print("waiting", flush=True)
         await asyncio.to_thread(sys.stdin.read)
         await store.close()
 

@@ -59,7 +59,9 @@ async def _remembered_run(make_store: _MakeStore, directory: Path, work: Work) -
         return _Run(disk.remembered, acknowledged_at)
 
 
-async def _survived(open_store: Callable[[], SqliteStore], directory: Path, work: Work, acknowledged: int, events_per_block: int) -> None:
+async def _survived(
+    open_store: Callable[[], SqliteStore], directory: Path, work: Work, acknowledged: int, events_per_block: int
+) -> None:
     """Open what a crash left; all acknowledged commits are there and the one in flight wholly or not at all; go on with it."""
     async with opened(open_store()) as reopened:
         found = {(kept.origin, kept.index): kept.stored for kept in check_record(directory, events_per_block=events_per_block)}

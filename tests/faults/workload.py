@@ -1,4 +1,4 @@
-"""A small workload in which everything happens: several logs, sessions over hours, duplicates, conflicts, quarantine, big commits."""
+"""A small workload in which everything happens: two logs, sessions over hours, duplicates, conflicts, quarantine, big commits."""
 
 from __future__ import annotations
 

@@ -60,6 +60,9 @@ class Bench:
         return self
 
     def counter(self, transport: str, outcome: str) -> float:
-        return self.services.telemetry.registry.get_sample_value(
-            "chaukas_events_total", {"transport": transport, "outcome": outcome}
-        ) or 0.0
+        return (
+            self.services.telemetry.registry.get_sample_value(
+                "chaukas_events_total", {"transport": transport, "outcome": outcome}
+            )
+            or 0.0
+        )

@@ -84,6 +84,7 @@ def test_recorded_requests_come_out_whole(recorded_dir: Path) -> None:
         (RAW[0] + b"\x38" + b"\xff" * 11, "a number is longer than ten bytes"),
         (RAW[0] + b"\x38", "a number is cut off"),
         (RAW[0] + b"\x39abc", "a number is cut off"),
+        (RAW[0] + b"\xc3\x3e" + b"\x08\x01" * 1000 + b"\xc4\x3e\x0c", "a group holds more than 1000 fields"),
         (RAW[0] + b"\xc3\x3e" * 101 + b"\xc4\x3e" * 101, "groups are nested deeper than 100"),
         (RAW[0] + b"\xc3\x3e" * 99 + b"\xc4\x3e" * 99, "protobuf does not read it"),
     ],
@@ -326,6 +327,27 @@ def test_flood_of_empty_events_is_not_parsed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(frames, "IngestEventBatchRequest", type("Refusing", (), {"FromString": staticmethod(refuse)}))
     with pytest.raises(RequestTooLargeError):
         parse_batch(length_delimited(1, b"\x1a\x00" * 4_000_000))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        length_delimited(1, b"\x1a\x00" + b"\x0a\x00" * 4_000_000),
+        b"\x0a\x02\x1a\x00" * 2_000_000,
+        length_delimited(1, b"\x1a\x00") + b"\x10\x00" * 4_000_000,
+    ],
+)
+def test_request_that_is_made_to_be_slow_is_refused(body: bytes) -> None:
+    """Promise: reading a request takes bounded work, whatever millions of fields it is made of."""
+    with pytest.raises(InvalidRequestError, match="holds more than 10000 fields beside its events"):
+        parse_batch(body)
+    try:
+        frame = parse_single(body)
+    except InvalidRequestError as error:
+        problem = str(error)
+    else:
+        problem = frame.problem
+    assert "holds more than 1000 fields" in problem or "at most 2097152 are allowed" in problem
 
 
 def test_frames_show_what_they_are() -> None:

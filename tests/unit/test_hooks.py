@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -15,6 +17,7 @@ from chaukas.server.ingest.hooks import IngestHook, load_hooks, report_stored
 from chaukas.server.ingest.prepare import prepare
 from chaukas.server.storage.contract import EventRecord, IngestStatus, Outcome, QuarantineItem
 from chaukas.server.validation import Limits
+from chaukas.server.wire.frames import Frame
 from chaukas.spec.common.v1.events_pb2 import Event
 from tests.strategies import STRUCT_DEPTH_MAX, nested_struct_event
 
@@ -53,7 +56,8 @@ def _event(**fields: object) -> Event:
 
 
 def _prepare(event: Event, *hooks: IngestHook, principal: Principal = ANONYMOUS) -> EventRecord | QuarantineItem:
-    return prepare(event, principal, Limits(), "chaukas.example.org", NOW_NS, hooks)
+    frame = Frame(event.SerializeToString(deterministic=True), event)
+    return prepare(frame, principal, Limits(), "chaukas.example.org", NOW_NS, hooks)
 
 
 def _record(event: Event, *hooks: IngestHook) -> EventRecord:
@@ -257,3 +261,16 @@ def test_exit_is_not_swallowed() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         _prepare(_event(), Leaving())
+
+
+def test_documentation_shows_a_hook_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: the code in docs/hooks.md runs as it stands there, and does what the text says."""
+    text = (Path(__file__).parents[2] / "docs" / "hooks.md").read_text()
+    hook_code, test_code = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    module = ModuleType("acme_hooks")
+    monkeypatch.setitem(sys.modules, "acme_hooks", module)
+    exec(compile(hook_code, "docs/hooks.md", "exec"), vars(module))  # noqa: S102 - our own documentation
+    exec(compile(test_code, "docs/hooks.md", "exec"), {})  # noqa: S102
+    for verb in ("validate", "enrich", "stored"):
+        assert verb in vars(module.AcmeRules)
+        assert f"`{verb}`" in text

@@ -1,4 +1,7 @@
-"""The contract's messages in JSON: the public form that is written, both forms that are read, and what is refused."""
+"""The contract's messages in JSON: the public form that is written, both forms that are read, and what is refused.
+
+It is one room because every case is the same question asked of another message: does the form read back as what was written?
+"""
 
 from __future__ import annotations
 

@@ -212,6 +212,25 @@ def test_event_that_no_answer_can_hold_is_refused() -> None:
     assert found.reasons == ("event: is nested deeper than an answer can hold, of which protobuf reads 100 levels",)
 
 
+@pytest.mark.parametrize(
+    ("unknown", "reason"),
+    [
+        (b"\xc0\x3f\x01" * 1001, "event: has 1001 fields that the contract does not know; at most 1000 are allowed"),
+        (
+            b"\xc3\x3f" + b"\x08\x01" * 1000 + b"\xc4\x3f",
+            "event: has a field that the contract does not know: a group holds more than 1000 fields",
+        ),
+    ],
+)
+def test_event_that_is_made_to_be_slow_is_refused(unknown: bytes, reason: str) -> None:
+    """Promise: no event keeps the server busy with millions of fields that it does not know; up to a thousand are kept."""
+    raw = _event().SerializeToString() + unknown
+    frame = parse_single(length_delimited(1, raw))
+    assert _set_aside(frame) == QuarantineItem("acme", "p", "e", raw, (reason,))
+    raw = _event().SerializeToString() + b"\xc0\x3f\x01" * 1000
+    assert _record(parse_single(length_delimited(1, raw))).stored == raw
+
+
 def test_client_cannot_set_the_servers_time() -> None:
     """Promise: field 1000 is neither stored nor part of what makes two events the same."""
     event = _event()

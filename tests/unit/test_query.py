@@ -212,7 +212,7 @@ def test_answers_hold_the_servers_values() -> None:
 
 def test_bytes_that_are_no_event_are_a_storage_error() -> None:
     """A damaged store is named as such, with the place, and never looks like the caller's fault."""
-    with pytest.raises(StorageError, match="chaukas.localhost/events/acme#5"):
+    with pytest.raises(StorageError, match=r"chaukas\.localhost/events/acme#5"):
         answer_event(replace(stored(5), stored=b"\xff\xff"))
 
 

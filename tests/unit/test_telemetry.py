@@ -71,13 +71,13 @@ def test_log_lines_are_json_without_local_variables() -> None:
     log = Telemetry(log_format="json", log_stream=stream).logger("http")
 
     def fail() -> None:
-        secret = "content of an event"
-        raise ValueError(len(secret))
+        text = "content of an event"
+        raise ValueError(len(text))
 
     try:
         fail()
-    except ValueError as error:
-        log.error("request failed", request_id="r1", exc_info=error)
+    except ValueError:
+        log.exception("request failed", request_id="r1")
     line = json.loads(stream.getvalue())
     assert (line["event"], line["room"], line["request_id"], line["level"]) == ("request failed", "http", "r1", "error")
     assert "ValueError" in stream.getvalue()

@@ -132,6 +132,7 @@ class Settings(BaseSettings):
     tags_max: PositiveInt = Field(64, description="Most tags of an event.")
     tag_bytes_max: PositiveInt = Field(256, description="Longest tag, in UTF-8 bytes.")
     request_bytes_max: ByteSize = Field(ByteSize(64 * _MIB), ge=1024, le=1024 * _MIB, description="Largest request, after gzip.")
+    query_bytes_max: ByteSize = Field(ByteSize(_MIB), ge=1024, description="Largest request that is no ingest.")
     batch_events_max: PositiveInt = Field(100_000, description="Most events of one batch.")
 
     requests_max: PositiveInt = Field(1024, description="Most requests at once, for each of gRPC and HTTP.")

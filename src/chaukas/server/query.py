@@ -229,14 +229,11 @@ class QueryEngine:
 
     def _sign_cursor(self, position: Position, binding: bytes) -> str:
         payload = _CURSOR.pack(position.timestamp_us, position.timestamp_sub_ns, position.log_id, position.index)
-        return base64.urlsafe_b64encode(payload + self._signature(payload, binding)).rstrip(b"=").decode("ascii")
+        return _armour(payload + self._signature(payload, binding))
 
     def _open_cursor(self, token: str, binding: bytes) -> Position:
         """The position in a cursor. One message for every way to be wrong: it tells nothing to somebody who tries."""
-        try:
-            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            raw = b""
+        raw = _unarmour(token)
         payload, signature = raw[: _CURSOR.size], raw[_CURSOR.size :]
         if len(payload) != _CURSOR.size or not hmac.compare_digest(signature, self._signature(payload, binding)):
             raise InvalidRequestError(
@@ -247,6 +244,19 @@ class QueryEngine:
 
     def _signature(self, payload: bytes, binding: bytes) -> bytes:
         return hmac.digest(self._secret, b"chaukas page cursor 1\n" + binding + payload, "sha256")
+
+
+def _armour(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def _unarmour(token: str) -> bytes:
+    """The bytes of a token, empty for a text that is none: one cursor has one spelling."""
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+    return raw if _armour(raw) == token else b""
 
 
 def _binding(question: _Question, principal: Principal) -> bytes:

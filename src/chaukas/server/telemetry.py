@@ -28,6 +28,9 @@ Logger = structlog.typing.FilteringBoundLogger
 _REQUEST_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+=")
 _REQUEST_ID_CHARACTERS_MAX = 128
 
+#: Whose records of the standard library's logging belong into our log: libraries, and our rooms that know no telemetry.
+_LIBRARIES = ("uvicorn.error", "grpc", "asyncio", "chaukas")
+
 # Upper bounds in seconds: an ingest answer takes from half a millisecond to the ten seconds that a full queue holds it.
 _LATENCY_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _COMMIT_EVENTS_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -128,7 +131,7 @@ class Telemetry:
         """The names of all metrics as Prometheus users know them; the documentation is checked against this list."""
         return sorted(f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in self.registry.collect())
 
-    def capture_library_logs(self, names: Sequence[str] = ("uvicorn.error", "grpc", "asyncio")) -> logging.Handler:
+    def capture_library_logs(self, names: Sequence[str] = _LIBRARIES) -> logging.Handler:
         """Send the log records of libraries through our logger, from `warning` on. Returns the handler, for `release`."""
         handler = _StructuredHandler(self._logger)
         handler.setLevel(max(self._level, logging.WARNING))
@@ -138,7 +141,7 @@ class Telemetry:
             library.propagate = False
         return handler
 
-    def release_library_logs(self, handler: logging.Handler, names: Sequence[str] = ("uvicorn.error", "grpc", "asyncio")) -> None:
+    def release_library_logs(self, handler: logging.Handler, names: Sequence[str] = _LIBRARIES) -> None:
         """Undo `capture_library_logs`."""
         for name in names:
             library = logging.getLogger(name)

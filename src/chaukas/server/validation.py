@@ -50,7 +50,7 @@ class Limits:
 
     #: Texts that have this size in sum keep all limits above, whatever they are: the shortcut of `ingest.prepare`. Each tag
     #: takes three bytes of a serialised event beside its text, so there are not too many of them either.
-    short_texts_bytes: int = field(init=False)
+    short_texts_bytes: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         short = min(self.id_bytes_max, self.name_bytes_max, self.tag_bytes_max, 3 * self.tags_max)

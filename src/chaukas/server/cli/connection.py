@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from chaukas.server.cli.line_result import LineResult
-from chaukas.server.operations.quarantine import QuarantineListing, Resubmission
-from chaukas.server.storage.contract import QuarantineRow
+from chaukas.server.storage.contract import Outcome, QuarantineRow
 from chaukas.server.wire.json_form import JsonProblem
 from chaukas.spec.common.v1.events_pb2 import Event
 from chaukas.spec.common.v1.query_pb2 import QueryRequest, QueryResponse
@@ -35,16 +34,18 @@ class Connection(Protocol):
         """Exact counts."""
         ...
 
-    def quarantine_list(self, tenant_id: str | None, project_id: str | None, limit: int, after: str) -> QuarantineListing:
-        """What is kept aside, oldest first; None means any tenant or project, "" attributed to nobody."""
+    def quarantine_list(
+        self, tenant_id: str | None, project_id: str | None, limit: int, after: str
+    ) -> tuple[list[QuarantineRow], str]:
+        """What is kept aside, oldest first, and the id to list on from; None means any tenant or project, "" nobody's."""
         ...
 
     def quarantine_show(self, quarantine_id: str) -> QuarantineRow:
         """One item with its bytes."""
         ...
 
-    def quarantine_resubmit(self, quarantine_id: str, tenant_id: str, project_id: str) -> Resubmission:
-        """Hand an item in again."""
+    def quarantine_resubmit(self, quarantine_id: str, tenant_id: str, project_id: str) -> Outcome:
+        """Hand an item in again; it has left the quarantine if it is stored now."""
         ...
 
     def close(self) -> None:

@@ -22,17 +22,12 @@ from chaukas.server.config import Settings
 from chaukas.server.errors import InvalidRequestError
 from chaukas.server.operations.event_stats import get_event_stats
 from chaukas.server.operations.ingest import ingest_items
-from chaukas.server.operations.quarantine import (
-    QuarantineListing,
-    Resubmission,
-    list_quarantine,
-    resubmit_quarantined,
-    show_quarantined,
-)
+from chaukas.server.operations.quarantine import list_quarantine, resubmit_quarantined, show_quarantined
 from chaukas.server.operations.query_events import query_events
 from chaukas.server.operations.services import Services
 from chaukas.server.query import CURSOR_SECRET_BYTES
 from chaukas.server.storage.contract import Outcome, QuarantineItem, QuarantineRow
+from chaukas.server.storage.sqlite.connection import DATABASE_NAME
 from chaukas.server.telemetry import Telemetry
 from chaukas.server.wire.json_form import JsonProblem, event_from_text
 from chaukas.spec.common.v1.events_pb2 import Event
@@ -55,12 +50,12 @@ class DirectoryConnection:
     def __init__(self, data_dir: Path, config_file: Path | None, *, create: bool) -> None:
         """Open the directory.
 
-        `create` makes a new one where there is none, which only an import wants. Raises `ConfigurationError` for settings and
+        `create` makes a new store where there is none, which only an import wants. Raises `ConfigurationError` for settings and
         `CannotServeError` for a directory that can not be opened, or that a server is using.
         """
         settings = Settings.load(config_file=config_file, flags={"data_dir": data_dir})
-        if not create and not data_dir.is_dir():
-            raise CommandError(f"--data: there is no directory {data_dir}")
+        if not create and not (data_dir / DATABASE_NAME).exists():
+            raise CommandError(f"--data: there is no event store in {data_dir}")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="chaukas-operations", daemon=True)
         self._thread.start()
@@ -97,17 +92,20 @@ class DirectoryConnection:
         """See `Connection`."""
         return self._run(get_event_stats(self._services, _OPERATOR, request))
 
-    def quarantine_list(self, tenant_id: str | None, project_id: str | None, limit: int, after: str) -> QuarantineListing:
+    def quarantine_list(
+        self, tenant_id: str | None, project_id: str | None, limit: int, after: str
+    ) -> tuple[list[QuarantineRow], str]:
         """See `Connection`."""
-        return self._run(list_quarantine(self._services, _OPERATOR, tenant_id, project_id, limit, after))
+        listing = self._run(list_quarantine(self._services, _OPERATOR, tenant_id, project_id, limit, after))
+        return listing.rows, listing.next_after
 
     def quarantine_show(self, quarantine_id: str) -> QuarantineRow:
         """See `Connection`."""
         return self._run(show_quarantined(self._services, _OPERATOR, quarantine_id))
 
-    def quarantine_resubmit(self, quarantine_id: str, tenant_id: str, project_id: str) -> Resubmission:
+    def quarantine_resubmit(self, quarantine_id: str, tenant_id: str, project_id: str) -> Outcome:
         """See `Connection`."""
-        return self._run(resubmit_quarantined(self._services, _OPERATOR, quarantine_id, tenant_id, project_id))
+        return self._run(resubmit_quarantined(self._services, _OPERATOR, quarantine_id, tenant_id, project_id)).outcome
 
     def close(self) -> None:
         """See `Connection`."""

@@ -27,7 +27,6 @@ from chaukas.server.errors import (
     StorageError,
     UnauthenticatedError,
 )
-from chaukas.server.operations.quarantine import QuarantineListing, Resubmission
 from chaukas.server.storage.contract import IngestStatus, Outcome, QuarantineRow
 from chaukas.server.wire.json_form import JsonProblem
 from chaukas.spec.common.v1.events_pb2 import Event, EventBatch
@@ -88,7 +87,9 @@ class HttpConnection:
         given = urlencode({name: value for name, value in parameters.items() if value})
         return self._message(GetEventStatsResponse, self._call("GET", f"/v1/stats?{given}", accept=_PROTOBUF))
 
-    def quarantine_list(self, tenant_id: str | None, project_id: str | None, limit: int, after: str) -> QuarantineListing:
+    def quarantine_list(
+        self, tenant_id: str | None, project_id: str | None, limit: int, after: str
+    ) -> tuple[list[QuarantineRow], str]:
         """See `Connection`."""
         parameters = {"limit": str(limit), "after": after or None, "tenant_id": tenant_id, "project_id": project_id}
         given = urlencode({name: value for name, value in parameters.items() if value is not None})
@@ -98,18 +99,19 @@ class HttpConnection:
         """See `Connection`."""
         return self._read(_row, self._call("GET", f"/v1/quarantine/item?{urlencode({'id': quarantine_id})}"))
 
-    def quarantine_resubmit(self, quarantine_id: str, tenant_id: str, project_id: str) -> Resubmission:
+    def quarantine_resubmit(self, quarantine_id: str, tenant_id: str, project_id: str) -> Outcome:
         """See `Connection`."""
         parameters = {"id": quarantine_id, "tenant_id": tenant_id, "project_id": project_id}
         given = urlencode({name: value for name, value in parameters.items() if value})
-        return self._read(_resubmission, self._call("POST", f"/v1/quarantine/resubmit?{given}"))
+        return self._read(lambda answer: _outcome(answer["result"]), self._call("POST", f"/v1/quarantine/resubmit?{given}"))
 
     def close(self) -> None:
         """See `Connection`."""
         self._connection.close()
 
     def _ingest_events(self, events: Sequence[Event]) -> list[LineResult]:
-        body = IngestEventBatchRequest(event_batch=EventBatch(events=events)).SerializeToString()
+        # Deterministic, so that what the quarantine keeps of an event is the same bytes whenever a file is imported.
+        body = IngestEventBatchRequest(event_batch=EventBatch(events=events)).SerializeToString(deterministic=True)
         results = self._read(_line_results, self._call("POST", "/v1/events/batch", body))
         if len(results) != len(events):
             raise self._foreign()
@@ -221,12 +223,8 @@ def _line_result(result: Mapping[str, Any]) -> LineResult:
     return LineResult(result["status"], result.get("reason", ""), result.get("quarantine_id", ""))
 
 
-def _listing(answer: Mapping[str, Any]) -> QuarantineListing:
-    return QuarantineListing([_row(item) for item in answer["items"]], answer["next_after"])
-
-
-def _resubmission(answer: Mapping[str, Any]) -> Resubmission:
-    return Resubmission(answer["quarantine_id"], _outcome(answer["result"]), removed=answer["removed"])
+def _listing(answer: Mapping[str, Any]) -> tuple[list[QuarantineRow], str]:
+    return [_row(item) for item in answer["items"]], str(answer["next_after"])
 
 
 def _outcome(result: Mapping[str, Any]) -> Outcome:

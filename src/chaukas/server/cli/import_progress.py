@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 __all__ = ["ImportProgress"]
@@ -27,11 +29,11 @@ class ImportProgress:
     def __init__(self, console: Console, total_bytes: int | None) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            _EventsColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.description}", markup=False, table_column=Column(max_width=24, no_wrap=True, overflow="ellipsis")),
+            BarColumn(bar_width=20),
+            TaskProgressColumn(table_column=Column(no_wrap=True)),
+            _EventsColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -47,7 +49,7 @@ class ImportProgress:
 
     def show(self, source: str, read_bytes: int, events: int) -> None:
         """What is acknowledged so far, of which file: bytes of all files, and events."""
-        self._progress.update(self._task, description=source, completed=read_bytes, events=events)
+        self._progress.update(self._task, description=Path(source).name, completed=read_bytes, events=events)
 
     def report(self, line: str) -> None:
         """A line above the bar; on its own where there is no bar."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,6 +83,8 @@ def serve(
     assignments: SetFlag = None,
 ) -> ExitStatus:
     """Run the server until SIGTERM or Ctrl-C."""
+    # The core of gRPC writes lines of its own beside ours, and only for what it also reports as an error.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from chaukas.server.app import run
     from chaukas.server.cli.configuration import load_settings
 

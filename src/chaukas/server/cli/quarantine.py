@@ -40,9 +40,8 @@ def items_of(connection: Connection, tenant_id: str | None, project_id: str | No
     """All items of a scope, oldest first, without their bytes; None means any, "" attributed to nobody."""
     after = ""
     while True:
-        listing = connection.quarantine_list(tenant_id, project_id, _PAGE_ROWS, after)
-        yield from listing.rows
-        after = listing.next_after
+        rows, after = connection.quarantine_list(tenant_id, project_id, _PAGE_ROWS, after)
+        yield from rows
         if not after:
             return
 
@@ -97,12 +96,11 @@ def resubmit_items(
     stored = kept = 0
     for quarantine_id in quarantine_ids:
         try:
-            done = connection.quarantine_resubmit(quarantine_id, tenant, project)
+            outcome = connection.quarantine_resubmit(quarantine_id, tenant, project)
         except (NotFoundError, InvalidRequestError) as error:
             _write(f"{printable(quarantine_id)}: {printable(error.public_message)}")
             kept += 1
             continue
-        outcome = done.outcome
         if outcome.index >= 0:
             stored += 1
             _write(f"{quarantine_id}: {outcome.status}, stands at {outcome.origin}#{outcome.index}")

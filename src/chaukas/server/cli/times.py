@@ -13,11 +13,12 @@ __all__ = ["parse_time", "shown_time"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_RELATIVE = re.compile(r"(?P<sign>[+-])(?P<parts>(?:\d{1,9}[smhdw])+)")
-_PART = re.compile(r"(\d+)([smhdw])")
+_RELATIVE = re.compile(r"(?P<sign>[+-])(?P<parts>(?:\d{1,9}[smhdw])+)", re.ASCII)
+_PART = re.compile(r"(\d+)([smhdw])", re.ASCII)
 _ABSOLUTE = re.compile(
     r"(?P<date>\d{4}-\d{2}-\d{2})"
-    r"(?:[Tt ](?P<clock>\d{2}:\d{2})(?P<seconds>:\d{2}(?:\.\d{1,9})?)?(?P<zone>[Zz]|[+-]\d{2}:\d{2})?)?"
+    r"(?:[Tt ](?P<clock>\d{2}:\d{2})(?P<seconds>:\d{2}(?:\.\d{1,9})?)?(?P<zone>[Zz]|[+-]\d{2}:\d{2})?)?",
+    re.ASCII,
 )
 
 

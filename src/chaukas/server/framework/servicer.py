@@ -42,9 +42,9 @@ class ChaukasServicer(ChaukasServerServiceServicer):
 
     Every verb takes one argument and may be a plain or an `async` method, in a threaded `grpc.server` and in a `grpc.aio.server`
     alike. An event goes through `validate_event`, `enrich_event`, `transform_event` and `store_event`; then it is acknowledged;
-    then comes `process_event_async`. A verb refuses by raising: `ValidationError`, `StorageError` and everything else become a gRPC
-    status by the table of `chaukas.server.errors`; in a batch they reject that event alone. A verb that is not overridden and
-    has no default is answered UNIMPLEMENTED. `current_context()` gives a verb the gRPC context of its call.
+    then comes `process_event_async`. A verb refuses by raising: `ValidationError`, `StorageError` and everything else become a
+    gRPC status by the table of `chaukas.server.errors`; in a batch they reject that event alone. A verb that is not overridden
+    and has no default is answered UNIMPLEMENTED. `current_context()` gives a verb the gRPC context of its call.
 
     `process_event`, `store_events`, `process_batch` and `close` return their result when they are called as plain methods, and an
     awaitable of it when they are called on an event loop; so an override calls `super()` in the way it is written itself.

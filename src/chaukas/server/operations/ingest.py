@@ -8,7 +8,7 @@ stored: sending it again is safe, because storing is idempotent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chaukas.server.auth.principal import Principal
@@ -60,10 +60,18 @@ async def ingest_batch(services: Services, principal: Principal, transport: str,
 
 
 async def ingest_items(
-    services: Services, principal: Principal, transport: str, items: Iterable[Event | QuarantineItem]
+    services: Services,
+    principal: Principal,
+    transport: str,
+    items: Iterable[Event | QuarantineItem],
+    *,
+    in_thread: bool = False,
 ) -> list[Outcome]:
-    """Take events that a transport decoded itself (JSON), and what it could not decode. Raises as `ingest_event`."""
-    return await _ingest_in_pieces(services, principal, transport, items)
+    """Take events that a transport decoded itself (JSON), and what it could not decode. Raises as `ingest_event`.
+
+    `in_thread` says that `items` is slow to walk over: a thread does it, and other requests are answered meanwhile.
+    """
+    return await _ingest_in_pieces(services, principal, transport, items, in_thread=in_thread)
 
 
 def prepare_item(services: Services, principal: Principal, event: Event) -> EventRecord | QuarantineItem:
@@ -86,22 +94,38 @@ async def append(services: Services, transport: str, items: Sequence[EventRecord
 
 
 async def _ingest_in_pieces(
-    services: Services, principal: Principal, transport: str, items: Iterable[Frame | Event | QuarantineItem]
+    services: Services,
+    principal: Principal,
+    transport: str,
+    items: Iterable[Frame | Event | QuarantineItem],
+    *,
+    in_thread: bool = False,
 ) -> list[Outcome]:
-    """Prepare and append as many items at a time as make a piece; an event is parsed just before it is prepared."""
+    """Append piece after piece; the events of a piece are parsed and prepared just before that."""
     outcomes: list[Outcome] = []
+    rest = iter(items)
+
+    def next_piece() -> list[EventRecord | QuarantineItem]:
+        return _next_piece(services, principal, rest)
+
+    while piece := await asyncio.to_thread(next_piece) if in_thread else next_piece():
+        outcomes += await append(services, transport, piece)
+    return outcomes
+
+
+def _next_piece(
+    services: Services, principal: Principal, rest: Iterator[Frame | Event | QuarantineItem]
+) -> list[EventRecord | QuarantineItem]:
+    """As many items as make a piece, fewer at the end, none behind it."""
     piece: list[EventRecord | QuarantineItem] = []
     size_bytes = 0
-    for item in items:
+    for item in rest:
         prepared = _prepare(services, principal, item)
         piece.append(prepared)
         size_bytes += len(prepared.stored) if isinstance(prepared, EventRecord) else len(prepared.raw)
         if len(piece) >= _PIECE_ITEMS_MAX or size_bytes >= _PIECE_BYTES_MAX:
-            outcomes += await append(services, transport, piece)
-            piece, size_bytes = [], 0
-    if piece:
-        outcomes += await append(services, transport, piece)
-    return outcomes
+            break
+    return piece
 
 
 def _prepare(services: Services, principal: Principal, item: Frame | Event | QuarantineItem) -> EventRecord | QuarantineItem:

@@ -215,8 +215,8 @@ class EventAppender(Protocol):
         - When it returns, everything it reports must be durable (fsync), findable by every filter and counted.
         - Same `event_id` in the same log and same `received` bytes: `duplicate`, stored once, also within one call.
         - Same `event_id`, other bytes: `rejected`; the stored event must stay as it is; `received` goes to the quarantine.
-        - A `QuarantineItem` is kept, deduplicated by the digest of its bytes within its tenant and project: `quarantined`. Bytes that
-          are kept already are counted and need no room, even when the quarantine is full. Ids are never used twice.
+        - A `QuarantineItem` is kept, deduplicated by the digest of its bytes within its tenant and project: `quarantined`. Bytes
+          that are kept already are counted and need no room, even when the quarantine is full. Ids are never used twice.
         - A session belongs to its log: the same `session_id` in another log is another session.
         - Indices are dense from 0 in each log, in the order of the items; `received_at` never falls within a log.
         - Raises `StorageError` when the transaction failed (then nothing of it is stored, or all of it: sending again is

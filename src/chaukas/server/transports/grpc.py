@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import grpc
+import structlog
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
@@ -20,7 +21,7 @@ from grpc_reflection.v1alpha import reflection
 
 from chaukas.server.auth.principal import ANONYMOUS
 from chaukas.server.config import Address
-from chaukas.server.errors import ConfigurationError, InvalidRequestError, OverloadedError, ValidationError
+from chaukas.server.errors import ConfigurationError, InvalidRequestError, OverloadedError, RequestTooLargeError, ValidationError
 from chaukas.server.framework import ChaukasClientServicer, ChaukasServicer, EventResult
 from chaukas.server.framework.call import Context, add_trailers, refuse, rpc
 from chaukas.server.framework.trailers import batch_trailers, event_trailers
@@ -38,10 +39,12 @@ from chaukas.spec.common.v1.events_pb2 import Event
 from chaukas.spec.common.v1.query_pb2 import Capabilities, QueryRequest, QueryResponse
 from chaukas.spec.server.v1 import server_pb2
 
-__all__ = ["REQUEST_ID_KEY", "GrpcServer", "ReadyServicer"]
+__all__ = ["REQUEST_ID_KEY", "SERVER_TIME_KEY", "GrpcServer", "ReadyServicer"]
 
 #: The caller's name for the request, and ours in the answer's trailing metadata.
 REQUEST_ID_KEY: Final = "x-request-id"
+#: How long the server worked on a question, in milliseconds, waiting included; in the trailing metadata of the answer.
+SERVER_TIME_KEY: Final = "x-chaukas-server-ms"
 
 #: What a message of `request_bytes_max` may have around it.
 _RECEIVE_OVERHEAD_BYTES: Final = 64 * 1024
@@ -90,7 +93,9 @@ class ReadyServicer(ChaukasServicer):
         if outcome.status is not IngestStatus.ACCEPTED:
             if outcome.status is IngestStatus.QUARANTINED:
                 refuse(context, ValidationError(outcome.reason))
-            add_trailers(context, event_trailers(_result(outcome)))
+            # The status message of a refused event is its reason; it need not travel twice.
+            refused = outcome.status is IngestStatus.QUARANTINED
+            add_trailers(context, event_trailers(_result(outcome), with_reason=not refused))
         return outcome
 
     async def take_batch_bytes(self, request: bytes) -> tuple[str, list[Outcome]]:
@@ -210,13 +215,31 @@ class GrpcServer:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for method in service.methods:
             flow = flows.get(method.name)
-            handler = _of_bytes(flow) if flow is not None else _of_messages(method, getattr(servicer, method.name))
-            metered = self._metered(f"/{service.full_name}/{method.name}", handler)
+            handler = _of_bytes(flow) if flow is not None else self._of_messages(method, getattr(servicer, method.name))
+            metered = self._metered(f"/{service.full_name}/{method.name}", handler, tells_time=flow is None)
             handlers[method.name] = grpc.unary_unary_rpc_method_handler(metered)
         return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
-    def _metered(self, route: str, handler: _Handler) -> _Handler:
-        """Give the call its id, count and time it. Every handler takes and returns bytes."""
+    def _of_messages(self, method: MethodDescriptor, behaviour: Callable[[Message, Context], Awaitable[Message]]) -> _Handler:
+        """By an RPC of the framework. A request that does not parse is the caller's fault; gRPC by itself would say INTERNAL."""
+        request_class = message_factory.GetMessageClass(method.input_type)
+        bytes_max = int(self._services.settings.query_bytes_max)
+
+        async def handle(request: bytes, context: Context) -> bytes:
+            if len(request) > bytes_max:
+                refuse(context, RequestTooLargeError(f"the request is larger than {bytes_max} bytes (query_bytes_max)"))
+                return b""
+            try:
+                message = request_class.FromString(request)
+            except DecodeError:
+                refuse(context, InvalidRequestError("", f"the request is not a serialised {method.input_type.full_name}"))
+                return b""
+            return (await behaviour(message, context)).SerializeToString()
+
+        return handle
+
+    def _metered(self, route: str, handler: _Handler, *, tells_time: bool) -> _Handler:
+        """Give the call its id, count and time it, tell the time to who asks questions. Handlers take and return bytes."""
         meter = self._meter
 
         async def handle(request: bytes, context: _AioContext) -> bytes:
@@ -224,6 +247,8 @@ class GrpcServer:
             given = [value for key, value in context.invocation_metadata() or () if key == REQUEST_ID_KEY]
             request_id = request_id_of(str(given[-1]) if given else None)
             context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
+            # The framework logs failures without knowing of request ids; each call has a task, and so a context, of its own.
+            structlog.contextvars.bind_contextvars(request_id=request_id)
             try:
                 meter.enter()
                 return await handler(request, context)
@@ -233,17 +258,18 @@ class GrpcServer:
             finally:
                 duration_s = time.perf_counter() - began
                 code = _code_name(context)
+                if tells_time:
+                    add_trailers(context, ((SERVER_TIME_KEY, f"{duration_s * 1000:.3f}"),))
                 meter.leave(route, "unary", code, duration_s)
                 if self._logs_requests or code in _LOGGED_CODES:
-                    self._log_call(request_id, route, code, context, duration_s)
+                    self._log_call(route, code, context, duration_s)
 
         return handle
 
-    def _log_call(self, request_id: str, route: str, code: str, context: _AioContext, duration_s: float) -> None:
+    def _log_call(self, route: str, code: str, context: _AioContext, duration_s: float) -> None:
         log = self._log.warning if code in _LOGGED_CODES else self._log.debug
         log(
             "request" if code == "OK" else "request refused",
-            request_id=request_id,
             route=route,
             status=code,
             detail=context.details() or "",
@@ -256,22 +282,6 @@ def _of_bytes(flow: _BytesFlow) -> _Handler:
 
     async def handle(request: bytes, context: Context) -> bytes:
         return await rpc(flow, request, context, bytes)
-
-    return handle
-
-
-def _of_messages(method: MethodDescriptor, behaviour: Callable[[Message, Context], Awaitable[Message]]) -> _Handler:
-    """By an RPC of the framework. A request that does not parse is the caller's fault; gRPC by itself would say INTERNAL."""
-    request_class = message_factory.GetMessageClass(method.input_type)
-
-    async def handle(request: bytes, context: Context) -> bytes:
-        try:
-            message = request_class.FromString(request)
-        except DecodeError:
-            refuse(context, InvalidRequestError("", f"the request is not a serialised {method.input_type.full_name}"))
-            return b""
-        answer = await behaviour(message, context)
-        return answer.SerializeToString()
 
     return handle
 

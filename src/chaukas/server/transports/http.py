@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from chaukas.server.config import Address
 from chaukas.server.errors import ChaukasError, NotFoundError, StorageError
 from chaukas.server.operations.services import Services
 from chaukas.server.telemetry import RequestMeter
@@ -53,6 +54,7 @@ ROUTES: Final = (
 
 _Handler = Callable[[Exchange], Awaitable[None]]
 _UNKNOWN_ROUTE = "unknown"
+_KNOWN_NAMES_MAX = 100
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 
 
@@ -65,8 +67,11 @@ class HttpApp:
         self._log = services.telemetry.logger("http")
         self._logs_requests = services.telemetry.logs_requests
         settings = services.settings
-        body = BodyReader(int(settings.request_bytes_max), settings.http_body_s, services.admission)
-        ingest, questions = IngestRoutes(services, body), QuestionRoutes(services, body)
+        self._known_names = {settings.server_name.partition(":")[0]}
+        self._local_only = not settings.insecure_no_auth
+        ingest_body = BodyReader("request_bytes_max", int(settings.request_bytes_max), settings.http_body_s, services.admission)
+        query_body = BodyReader("query_bytes_max", int(settings.query_bytes_max), settings.http_body_s, services.admission)
+        ingest, questions = IngestRoutes(services, ingest_body), QuestionRoutes(services, query_body)
         handlers: dict[str, _Handler] = {
             "/v1/events": ingest.post_event,
             "/v1/events/batch": ingest.post_batch,
@@ -94,6 +99,8 @@ class HttpApp:
         meter = self._requests
         try:
             meter.enter()
+            if self._local_only:
+                self._require_local_name(exchange.header(b"host") or "")
             if route is not None and exchange.method != route.method:
                 _require_head(exchange.method, route.method)
             await handler(exchange)
@@ -119,9 +126,27 @@ class HttpApp:
                     duration_ms=round(duration_s * 1000, 3),
                 )
 
+    def _require_local_name(self, host: str) -> None:
+        """Refuse requests that name another host.
+
+        A page in somebody's browser can let a domain of its own point at 127.0.0.1 (DNS rebinding); to the browser it then is
+        the server's own page, and may read every answer. Such a domain has a dot in it, and the browser names it here.
+        """
+        name = host.rpartition(":")[0] if host[-1:].isdigit() and ":" in host else host
+        if "." not in name or name in self._known_names:
+            return
+        if not Address(name.strip("[]"), 0).is_loopback and not name.endswith(".localhost"):
+            raise HttpError(
+                421,
+                "Misdirected request",
+                f"this server is for its own machine and does not answer for {name[:100]!r}; see insecure_no_auth",
+            )
+        if len(self._known_names) < _KNOWN_NAMES_MAX:
+            self._known_names.add(name)
+
     async def _refuse(self, exchange: Exchange, error: Exception) -> None:
         """Answer an error, unless an answer has begun already: then the connection ends with it."""
-        problem = problem_of(error, exchange.form)
+        problem = problem_of(error, splits=exchange.splits)
         fields = {
             "request_id": exchange.request_id,
             "method": exchange.method[:16],

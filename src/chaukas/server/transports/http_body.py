@@ -20,9 +20,10 @@ _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 
 
 class BodyReader:
-    """Reads bodies of at most `bytes_max` bytes, measured after gzip."""
+    """Reads bodies of at most `bytes_max` bytes, measured after gzip; `setting` is the name of that limit."""
 
-    def __init__(self, bytes_max: int, timeout_s: float, admission: Admission) -> None:
+    def __init__(self, setting: str, bytes_max: int, timeout_s: float, admission: Admission) -> None:
+        self._setting = setting
         self._bytes_max = bytes_max
         self._timeout_s = timeout_s
         self._admission = admission
@@ -113,5 +114,5 @@ class BodyReader:
 
     def _too_large(self) -> RequestTooLargeError:
         return RequestTooLargeError(
-            f"the body is larger than {self._bytes_max} bytes (request_bytes_max); send it in smaller parts"
+            f"the body is larger than {self._bytes_max} bytes ({self._setting}); send it in smaller parts"
         )

@@ -80,7 +80,6 @@ class Exchange:
 
     __slots__ = (
         "_headers",
-        "form",
         "held_bytes",
         "method",
         "path",
@@ -88,6 +87,7 @@ class Exchange:
         "request_id",
         "scope",
         "send",
+        "splits",
         "started",
         "status",
     )
@@ -100,8 +100,8 @@ class Exchange:
         self.method: str = scope["method"]
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self.request_id = request_id_of(self.header(b"x-request-id"))
-        #: Of the body, once it is known: JSON callers and protobuf callers are refused in different ways.
-        self.form = Form.PROTOBUF
+        #: Whether the caller is an SDK that sends halves when it is told so in its own words.
+        self.splits = False
         #: Taken from the admission budget; to be given back when the request is answered.
         self.held_bytes = 0
         self.status = 0
@@ -177,8 +177,11 @@ def form_of_answer(accept: str | None) -> Form:
     return Form.PROTOBUF if weights[Form.PROTOBUF] > weights[Form.JSON] else Form.JSON
 
 
-def problem_of(error: Exception, form: Form) -> Problem:
-    """Any error as a problem: from the one table for the server's own, as it is for those of HTTP."""
+def problem_of(error: Exception, *, splits: bool) -> Problem:
+    """Any error as a problem: from the one table for the server's own, as it is for those of HTTP.
+
+    `splits` tells whether the caller understands the words that make it send halves (`Exchange.splits`).
+    """
     if isinstance(error, HttpError):
         return Problem(error.status, error.title, error.detail, error.headers)
     status = status_of(error)
@@ -191,7 +194,7 @@ def problem_of(error: Exception, form: Form) -> Problem:
         members["violations"] = [{"field": error.field, "message": detail.removeprefix(f"{error.field}: ")}]
     elif isinstance(error, RequestTooLargeError):
         # The SDK understands only these words with this status; everybody else understands 413.
-        if form is Form.JSON:
+        if not splits:
             http_status = 413
         elif _SPLIT_WORDS not in detail:
             detail = f"{_SPLIT_WORDS}: {detail}"

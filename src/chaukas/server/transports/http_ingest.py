@@ -49,7 +49,8 @@ class IngestRoutes:
 
     async def post_event(self, exchange: Exchange) -> None:
         """One event."""
-        exchange.form = form = form_of_body(exchange.header(b"content-type"))
+        form = form_of_body(exchange.header(b"content-type"))
+        exchange.splits = form is Form.PROTOBUF
         body = await self._body.read(exchange)
         if form is Form.PROTOBUF:
             outcome = await ingest_event(self._services, ANONYMOUS, "http", body)
@@ -66,7 +67,8 @@ class IngestRoutes:
 
     async def post_batch(self, exchange: Exchange) -> None:
         """Many events; each has a result of its own."""
-        exchange.form = form = form_of_body(exchange.header(b"content-type"))
+        form = form_of_body(exchange.header(b"content-type"))
+        exchange.splits = form is Form.PROTOBUF
         body = await self._body.read(exchange)
         if form is Form.PROTOBUF:
             batch = await ingest_batch(self._services, ANONYMOUS, "http", body)
@@ -91,7 +93,8 @@ class IngestRoutes:
         events_max = self._services.settings.batch_events_max
         decoded = await _decode(partial(batch_from_text, events_max=events_max), body)
         items = (_item(principal, item) for item in decoded)
-        return BatchOutcome(decoded.batch_id, await ingest_items(self._services, principal, "http", items))
+        slow = len(body) >= _THREAD_BYTES_MIN
+        return BatchOutcome(decoded.batch_id, await ingest_items(self._services, principal, "http", items, in_thread=slow))
 
 
 async def _decode(read: Callable[[bytes], T], body: bytes) -> T:

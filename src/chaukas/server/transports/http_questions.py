@@ -64,9 +64,9 @@ class QuestionRoutes:
 
     async def query(self, request: Request, exchange: Exchange) -> Response:
         """One page of events."""
-        exchange.form = form_of_body(exchange.header(b"content-type"))
+        form = form_of_body(exchange.header(b"content-type"))
         body = await self._body.read(exchange)
-        wanted = _query_of(body) if exchange.form is Form.PROTOBUF else query_request_from_text(body)
+        wanted = _query_of(body) if form is Form.PROTOBUF else query_request_from_text(body)
         answer = await query_events(self._services, ANONYMOUS, wanted)
         if _wants_protobuf(request):
             return _protobuf(answer.to_response().SerializeToString())

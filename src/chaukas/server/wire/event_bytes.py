@@ -9,7 +9,7 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from chaukas.server.errors import CannotServeError
+from chaukas.server.errors import CannotServeError, ValidationError, Violation
 from chaukas.server.wire.fields import LEN, VARINT, MalformedError, encode_varint, fields_of
 from chaukas.spec.common.v1.events_pb2 import Event
 from chaukas.spec.server.v1.server_pb2 import IngestEventBatchRequest
@@ -29,6 +29,9 @@ _ENVELOPE_TAG_LAST = _ENVELOPE_LAST << 3 | 7
 _SERVER_TIMESTAMP = 1000
 # The common module of the published client wheel does not declare field 1000: there, a client's value is an unknown field.
 _DECLARES_SERVER_TIMESTAMP = "server_timestamp" in Event.DESCRIPTOR.fields_by_name
+
+#: Each of them costs a look, by which an event that is made of nothing else could keep a server busy.
+_UNKNOWN_FIELDS_MAX = 1000
 
 #: Tag and length of a `trace_id` of up to 127 bytes, by its length.
 _TRACE_ID_HEADS = tuple(bytes((0xBA, 0x01, length)) for length in range(128))
@@ -52,7 +55,8 @@ def require_contract() -> None:
 def received_bytes(event: Event) -> bytes:
     """The deterministic serialisation without field 1000, which is the server's to set. The event stays as it is.
 
-    Equal for equal content whatever the order of map entries; unknown fields and the bits of NaN and -0.0 are kept.
+    Equal for equal content whatever the order of map entries; unknown fields and the bits of NaN and -0.0 are kept. Raises
+    `ValidationError` for more unknown fields than an event of any contract can have.
     """
     if _DECLARES_SERVER_TIMESTAMP and event.HasField("server_timestamp"):
         bare = Event()
@@ -60,14 +64,24 @@ def received_bytes(event: Event) -> bytes:
         bare.ClearField("server_timestamp")
         event = bare
     data = event.SerializeToString(deterministic=True)
-    if len(UnknownFieldSet(event)):
-        return _without_server_timestamp(data)
-    return data
+    unknown = len(UnknownFieldSet(event))
+    return _without_server_timestamp(data, unknown) if unknown else data
 
 
-def _without_server_timestamp(data: bytes) -> bytes:
+def _without_server_timestamp(data: bytes, unknown: int) -> bytes:
     """Drop field 1000 where it is unknown: to an older contract, or by its wire type. All else stays byte for byte."""
-    return b"".join(data[field.start : field.end] for field in fields_of(data) if field.number != _SERVER_TIMESTAMP)
+    if unknown > _UNKNOWN_FIELDS_MAX:
+        raise ValidationError(
+            [
+                Violation(
+                    "event", f"has {unknown} fields that the contract does not know; at most {_UNKNOWN_FIELDS_MAX} are allowed"
+                )
+            ]
+        )
+    try:
+        return b"".join(data[field.start : field.end] for field in fields_of(data) if field.number != _SERVER_TIMESTAMP)
+    except MalformedError as error:
+        raise ValidationError([Violation("event", f"has a field that the contract does not know: {error.problem}")]) from error
 
 
 def envelope_length(stored: bytes, trace_id: str = "") -> int:

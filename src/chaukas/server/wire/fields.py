@@ -1,8 +1,8 @@
 """The fields of a serialised message, one after another, without knowing its type.
 
 Source: the protobuf encoding guide. The protobuf runtime reads messages; this finds places in bytes that the runtime wrote,
-and reads what the runtime refuses to read as a whole. It is as lenient as the runtime or more, never stricter: numbers
-may be padded, unknown groups may nest.
+and reads what the runtime refuses to read as a whole. It is as lenient as the runtime or more (numbers may be padded, unknown
+groups may nest), but for one limit: a group, which no encoder writes any more, is read up to a thousand fields.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ VARINT, _I64, LEN, _START_GROUP, _END_GROUP, _I32 = range(6)
 _NUMBER_MAX = (1 << 29) - 1
 #: The runtime gives up there as well.
 _GROUPS_DEPTH_MAX = 100
+#: Reading a field takes a microsecond here: groups of millions of them are made to keep a server busy.
+_GROUP_FIELDS_MAX = 1000
 
 
 class MalformedError(ValueError):
@@ -123,7 +125,9 @@ def _end_of_group(data: bytes, start: int, limit: int) -> int:
     """Where the group that begins at `start` ends. A loop and not a recursion, because the depth is the sender's choice."""
     open_groups: list[int] = []
     position = start
-    while position < limit:
+    for _ in range(_GROUP_FIELDS_MAX):
+        if position >= limit:
+            raise MalformedError(start, "a group does not end")
         tag, value = read_varint(data, position, limit)
         number, wire_type = tag >> 3, tag & 7
         if wire_type == _START_GROUP:
@@ -142,4 +146,4 @@ def _end_of_group(data: bytes, start: int, limit: int) -> int:
             position = value + length
         else:
             position = _end_of_scalar(data, wire_type, position, value, limit)
-    raise MalformedError(start, "a group does not end")
+    raise MalformedError(start, f"a group holds more than {_GROUP_FIELDS_MAX} fields")

@@ -29,12 +29,17 @@ __all__ = ["BATCH_EVENTS_MAX", "EVENT_BYTES_MAX", "Frame", "ParsedBatch", "parse
 BATCH_EVENTS_MAX = 100_000
 EVENT_BYTES_MAX = 2 * 1024 * 1024
 
-#: Larger bodies are parsed in parts of this size, as their frames are asked for: a parsed message can be two hundred times as
-#: large as its bytes (an empty event is two bytes), which is bearable only while the bytes are few.
+#: What is parsed at once; larger bodies are parsed in parts of this size, as their frames are asked for. A parsed event can be
+#: five hundred times as large as its bytes (an empty one has two), which is bearable only while there are few of them.
 _PARSED_BYTES_MAX = 256 * 1024
+_PARSED_EVENTS_MAX = 2000
+#: So small that the events need not be counted before.
+_UNCOUNTED_BYTES_MAX = 32 * 1024
 
 _EVENT_FIELD = 1
 _EVENTS_FIELD = 3
+#: Fields of a request for a single event, in which one is to be expected.
+_SINGLE_FIELDS_MAX = 1000
 #: Fields of an event that are looked at to see whether it is a batch.
 _LOOKED_AT_MAX = 16
 
@@ -97,16 +102,23 @@ def parse_batch(body: bytes, *, events_max: int = BATCH_EVENTS_MAX, event_bytes_
     Raises `InvalidRequestError` when the body holds no batch, or no event can be found in one that does not parse;
     `RequestTooLargeError` above `events_max` events.
     """
-    if len(body) <= _PARSED_BYTES_MAX:
+    cut = BatchCut(body, events_max) if len(body) > _UNCOUNTED_BYTES_MAX else None
+    if len(body) <= _PARSED_BYTES_MAX and (cut is None or len(cut) <= _PARSED_EVENTS_MAX):
         try:
             request = IngestEventBatchRequest.FromString(body)
         except DecodeError:
-            return _parse_cut(body, events_max, event_bytes_max)
-        return _parse_whole(request, body, events_max)
-    cut = _cut(body, events_max)
-    lazy = _LazyFrames(cut, event_bytes_max)
-    _refuse_single(cut, lazy)
-    return ParsedBatch(cut.batch_id, lazy)
+            pass
+        else:
+            return _parse_whole(request, cut, body, events_max)
+    if cut is None:
+        cut = BatchCut(body, events_max)
+    if not cut.events:
+        raise InvalidRequestError("body", "is not a serialised IngestEventBatchRequest, and no event can be found in it")
+    frames: Sequence[Frame] = _LazyFrames(cut, event_bytes_max)
+    if len(body) <= _PARSED_BYTES_MAX and len(cut) <= _PARSED_EVENTS_MAX:
+        frames = list(frames)
+    _refuse_single(cut, frames)
+    return ParsedBatch(cut.batch_id, frames)
 
 
 def parse_single(body: bytes, *, event_bytes_max: int = EVENT_BYTES_MAX) -> Frame:
@@ -126,7 +138,9 @@ def _single_event(body: bytes) -> tuple[bytes, str]:
     parts: list[bytes] = []
     problem = ""
     try:
-        for field in fields_of(body):
+        for number, field in enumerate(fields_of(body)):
+            if number == _SINGLE_FIELDS_MAX:
+                raise InvalidRequestError("body", f"holds more than {_SINGLE_FIELDS_MAX} fields")
             if field.number == _EVENT_FIELD and field.wire_type == LEN:
                 parts.append(body[field.value : field.end])
                 if field.end > len(body):
@@ -140,7 +154,7 @@ def _single_event(body: bytes) -> tuple[bytes, str]:
     return parts[0] if len(parts) == 1 else b"".join(parts), problem
 
 
-def _parse_whole(request: IngestEventBatchRequest, body: bytes, events_max: int) -> ParsedBatch:
+def _parse_whole(request: IngestEventBatchRequest, cut: BatchCut | None, body: bytes, events_max: int) -> ParsedBatch:
     if not request.HasField("event_batch"):
         raise InvalidRequestError("event_batch", "is required; the body holds none")
     batch = request.event_batch
@@ -150,15 +164,8 @@ def _parse_whole(request: IngestEventBatchRequest, body: bytes, events_max: int)
         raise too_many_events(events_max)
     if not count:
         _refuse_single(BatchCut(body, events_max), ())
-    source = _Body(body)
+    source = _Body(body) if cut is None else cut
     return ParsedBatch(batch.batch_id, [Frame(source, event, "", "", "", "", index) for index, event in enumerate(events)])
-
-
-def _parse_cut(body: bytes, events_max: int, event_bytes_max: int) -> ParsedBatch:
-    cut = _cut(body, events_max)
-    frames = [_parse_frame(cut.raw(index), cut.problems.get(index, ""), event_bytes_max) for index in range(len(cut))]
-    _refuse_single(cut, frames)
-    return ParsedBatch(cut.batch_id, frames)
 
 
 def _parse_frame(raw: bytes, problem: str, event_bytes_max: int) -> Frame:
@@ -171,13 +178,6 @@ def _parse_frame(raw: bytes, problem: str, event_bytes_max: int) -> Frame:
             pass
     found = diagnose(raw)
     return Frame(raw, None, f"event: {problem or found.problem}", found.event_id, found.tenant_id, found.project_id)
-
-
-def _cut(body: bytes, events_max: int) -> BatchCut:
-    cut = BatchCut(body, events_max)
-    if not cut.events:
-        raise InvalidRequestError("body", "is not a serialised IngestEventBatchRequest, and no event can be found in it")
-    return cut
 
 
 def _refuse_single(cut: BatchCut, frames: Sequence[Frame]) -> None:
@@ -245,7 +245,9 @@ class _LazyFrames(Sequence[Frame]):
 
     def _parsed(self, first: int, stop: int) -> Iterator[Frame]:
         while first < stop:
-            part_stop = self._cut.part_stop(first, stop, min(_PARSED_BYTES_MAX, self._event_bytes_max))
+            part_stop = self._cut.part_stop(
+                first, min(stop, first + _PARSED_EVENTS_MAX), min(_PARSED_BYTES_MAX, self._event_bytes_max)
+            )
             yield from self._together(first, part_stop) or map(self._frame, range(first, part_stop))
             first = part_stop
 

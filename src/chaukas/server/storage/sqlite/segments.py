@@ -131,7 +131,8 @@ class SegmentReader:
             end = start + 1 + packed[start]
             entries.append(packed[start + 1 : end])
             start = end
-        if at != len(plain) or len(entries) != events or len(digests) not in (0, _DIGEST_BYTES * events):
+        whole = at == len(plain) and start == len(packed) and len(entries) == events and len(salts) == _SALTS_BYTES * events
+        if not whole or len(digests) not in (0, _DIGEST_BYTES * events):
             raise StorageError(f"the record is damaged: segment {place} does not hold what its row says")
         return Segment(
             place & _INDEX_MASK, events, received_at_ns, leaf, salts, digests, entries, bodies, len(plain) + len(packed)
