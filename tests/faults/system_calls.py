@@ -21,6 +21,8 @@ _LINE = re.compile(r"(?P<thread>\d+) +(?P<rest>.*)")
 _BEGUN = re.compile(r"(?P<name>\w+)\(\d+<(?P<file>[^>]*)>(?P<text>.*)")
 _RESUMED = re.compile(r"<\.\.\. (?P<name>\w+) resumed>(?P<text>.*)")
 _UNFINISHED = " <unfinished ...>"
+#: What stands between quotation marks, which are escaped inside.
+_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _FAILED = re.compile(r"= -1 E[A-Z]+ ")
 
 
@@ -34,6 +36,11 @@ class SystemCall:
     text: str
     began: int
     ended: int = sys.maxsize
+
+    @property
+    def data(self) -> str:
+        """The bytes that it moved, as the trace writes them; parts that stood in different buffers joined."""
+        return "".join(_STRING.findall(self.text))
 
     @property
     def well_done(self) -> bool:
@@ -85,10 +92,10 @@ def answers_without_sync(calls: Sequence[SystemCall], markers: Sequence[str], *,
     on_log = [call for call in calls if call.file.endswith("/record.db-wal")]
     writes = [call for call in on_log if call.name in _WRITING]
     syncs = [call for call in on_log if call.name in _SYNCING and call.well_done]
-    sockets = [call for call in calls if call.file.startswith("socket:")]
+    sockets = [(call, call.data) for call in calls if call.file.startswith("socket:")]
     for marker in markers:
-        came = next((call.ended for call in sockets if call.name in _RECEIVING and marker in call.text), None)
-        left = next((call.began for call in sockets if call.name in _SENDING and marker in call.text), None)
+        came = next((call.ended for call, data in sockets if call.name in _RECEIVING and marker in data), None)
+        left = next((call.began for call, data in sockets if call.name in _SENDING and marker in data), None)
         if came is None or left is None:
             yield f"{marker}: the trace shows no {'request' if came is None else 'answer'}"
             continue
