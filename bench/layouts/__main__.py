@@ -39,6 +39,7 @@ def markdown(results: Sequence[Measured]) -> str:
         *(f"at {size:,}" for size in sizes),
         "CPU µs/event",
         "bytes/event",
+        "written",
         *QUESTIONS,
         "memory MiB",
         "canary ms",
@@ -53,6 +54,7 @@ def markdown(results: Sequence[Measured]) -> str:
             *rates,
             f"{measured.cpu_us:.1f}",
             f"{measured.bytes_per_event:,.0f}",
+            f"{measured.written_per_event:,.0f}",
         ]
         cells += [*answers, f"{measured.memory_mib:.0f}", f"{measured.canary_ms:.1f}"]
         lines.append("| " + " | ".join(cells) + " |")

@@ -55,9 +55,9 @@ class _Client:
 
     def grpc_refused(self, marker: str) -> None:
         """A refusal names where the event is kept: it must be kept by then."""
+        request = client_pb2.IngestEventRequest(event=Event(event_id=marker))
         with pytest.raises(grpc.RpcError) as raised:
             # The answer's bytes hold no id of the event; the name of the request comes back in them.
-            request = client_pb2.IngestEventRequest(event=Event(event_id=marker))
             self._client.IngestEvent(request, metadata=(("x-request-id", marker),))
         assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 

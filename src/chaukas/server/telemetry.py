@@ -6,6 +6,7 @@ mix their figures. `docs/metrics.md` lists every metric.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import sys
@@ -163,12 +164,27 @@ class Telemetry:
             processors.append(structlog.processors.ExceptionRenderer(transformer))
             renderer = structlog.processors.JSONRenderer()
         logger: Logger = structlog.wrap_logger(
-            structlog.WriteLogger(self._stream),
+            structlog.WriteLogger(_LogStream(self._stream)),  # type: ignore[arg-type]  # it uses no more
             processors=[*processors, renderer],
             wrapper_class=structlog.make_filtering_bound_logger(self._level),
             context_class=dict,
         )
         return logger
+
+
+class _LogStream:
+    """Loses what cannot be written (a full disk, a closed pipe): a log must never fail, or hang, the request it tells about."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 class RequestMeter:

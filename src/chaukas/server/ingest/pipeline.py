@@ -65,8 +65,8 @@ class IngestPipeline:
         hold_s: float = 10.0,
         commit_events_max: int = 2_048,
         commit_bytes_max: int = 8 * 1024 * 1024,
-        gather_events: int = 128,
-        gather_s: float = 0.003,
+        gather_events: int = 32,
+        gather_s: float = 0.002,
         on_commit: Callable[[CommitFigures], None] | None = None,
     ) -> None:
         self._store = store

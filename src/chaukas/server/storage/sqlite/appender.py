@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Sequence
 from hashlib import sha256
+from itertools import repeat
 
 import apsw
 import zstandard
@@ -57,6 +58,17 @@ class _Part:
         self.records: list[EventRecord] = []
         self.keys: list[int] = []
         self.outcomes: list[Outcome] = []
+
+
+def _end_of_run(records: list[EventRecord], start: int) -> int:
+    """Behind the last of the records that have session, trace, agent and tags of the one at `start`."""
+    first = records[start]
+    session_id, trace_id, agent_id, tags = first.session_id, first.trace_id, first.agent_id, first.tags
+    for end in range(start + 1, len(records)):
+        record = records[end]
+        if record.session_id != session_id or record.trace_id != trace_id or record.agent_id != agent_id or record.tags != tags:
+            return end
+    return len(records)
 
 
 class Appender:
@@ -197,42 +209,41 @@ class Appender:
     def _columns(
         self, log_no: int, records: list[EventRecord], keys: list[int], rollup: Rollup
     ) -> tuple[SliceBuilder, list[tuple[bytes, int]]]:
-        """The columns of a slice, and each event's session commitment and sequence."""
+        """The columns of a slice, and each event's session commitment and sequence.
+
+        Neighbours mostly share session, trace, agent and tags: what is the same for a run of events is looked up once.
+        """
         columns = SliceBuilder()
-        database, sessions = self._database, self._sessions
-        numbers, traces, spans = columns.session_numbers, columns.traces, columns.spans
-        agents, tagsets = columns.agents, columns.tagsets
-        session_column, trace_column, span_column = columns.session, columns.trace, columns.span
-        agent_column, tagset_column = columns.agent, columns.tagset
-        commitments: list[tuple[bytes, int]] = []
-        by_hour_and_type = rollup.by_hour_and_type
+        numbers, traces, agents, tagsets = columns.session_numbers, columns.traces, columns.agents, columns.tagsets
+        spans = columns.spans
         columns.id_key = keys
-        columns.us = [record.timestamp_us for record in records]
+        columns.us = timestamps = [record.timestamp_us for record in records]
         columns.sub = [record.timestamp_sub_ns for record in records]
         columns.type = [record.type for record in records]
         columns.status = [record.status for record in records]
         columns.severity = [record.severity for record in records]
-        last_tags: tuple[str, ...] = ()
-        tagset = 0
-        for record in records:
-            timestamp_us = record.timestamp_us
-            by_hour_and_type[timestamp_us // HOUR_US, record.type] += 1
-            if record.session_id:
-                session = sessions.touch(database, log_no, record.session_id, timestamp_us)
-                commitments.append((session.commitment, session.events))
-                session.events += 1
-                session_column.append(numbers.setdefault(session.session_no, len(numbers)))
+        columns.span = [spans.setdefault(record.span_id, len(spans)) for record in records]
+        hours = [timestamp // HOUR_US for timestamp in timestamps]
+        rollup.by_hour_and_type.update(zip(hours, columns.type, strict=True))
+        commitments: list[tuple[bytes, int]] = []
+        start = 0
+        while start < len(records):
+            first = records[start]
+            end = _end_of_run(records, start)
+            length = end - start
+            session_at = 0
+            if first.session_id:
+                session = self._sessions.touch(self._database, log_no, first.session_id, timestamps[start:end], hours[start:end])
+                commitments += zip(repeat(session.commitment), range(session.events, session.events + length), strict=False)
+                session.events += length
+                session_at = numbers.setdefault(session.session_no, len(numbers))
             else:
-                commitments.append((b"", 0))
-                session_column.append(0)
-            trace_column.append(traces.setdefault(record.trace_id, len(traces)))
-            span_column.append(spans.setdefault(record.span_id, len(spans)))
-            agent_column.append(agents.setdefault(record.agent_id, len(agents)))
-            # Neighbours mostly have the same tags, and to compare is cheaper than to hash.
-            if record.tags != last_tags:
-                last_tags = record.tags
-                tagset = tagsets.setdefault(last_tags, len(tagsets))
-            tagset_column.append(tagset)
+                commitments += repeat((b"", 0), length)
+            columns.session += repeat(session_at, length)
+            columns.trace += repeat(traces.setdefault(first.trace_id, len(traces)), length)
+            columns.agent += repeat(agents.setdefault(first.agent_id, len(agents)), length)
+            columns.tagset += repeat(tagsets.setdefault(first.tags, len(tagsets)), length)
+            start = end
         return columns, commitments
 
     def _write_segments(self, head: LogHead, records: list[EventRecord], commitments: list[tuple[bytes, int]]) -> None:

@@ -7,6 +7,7 @@ earlier place in the order. So a page costs about as many blocks as it has to to
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -40,9 +41,10 @@ _SQL_BLOCKS_OF_LOG = (
     "SELECT place, min_us, max_us FROM blocks WHERE place BETWEEN ?1 AND ?2 AND min_us <= ?3 AND max_us >= ?4"
     " AND (?5 = 0 OR types & ?5) AND (?6 = 0 OR statuses & ?6) AND (?7 = 0 OR severities & ?7)"
 )
-_SQL_BLOCK = (
-    "SELECT place, min_us, max_us FROM blocks WHERE place = ?1 AND min_us <= ?2 AND max_us >= ?3"
-    " AND (?4 = 0 OR types & ?4) AND (?5 = 0 OR statuses & ?5) AND (?6 = 0 OR severities & ?6)"
+_SQL_BLOCKS_POSTED = (
+    "SELECT b.place, b.min_us, b.max_us FROM carray(?1) c CROSS JOIN blocks b ON b.place = c.value"
+    " WHERE b.min_us <= ?2 AND b.max_us >= ?3"
+    " AND (?4 = 0 OR b.types & ?4) AND (?5 = 0 OR b.statuses & ?5) AND (?6 = 0 OR b.severities & ?6)"
 )
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
 #: Postings of one id are remembered by the writer for a while; a reader asks for them before its snapshot begins.
@@ -128,9 +130,9 @@ class EventQueries:
                 last = first | ((1 << BLOCK_BITS) - 1)
                 rows = fetch(self._database, _SQL_BLOCKS_OF_LOG, (first, last, latest, earliest, *masks))
             else:
-                rows = []
-                for number in sorted(numbers):
-                    rows += fetch(self._database, _SQL_BLOCK, (first | number, latest, earliest, *masks))
+                places = array("q", sorted(first | number for number in numbers))
+                bindings = (apsw.carray(places), latest, earliest, *masks)
+                rows = fetch(self._database, _SQL_BLOCKS_POSTED, bindings) if places else []
             blocks += [_Block(log, place - first, min_us, max_us, session_no) for place, min_us, max_us in rows]
         return blocks
 

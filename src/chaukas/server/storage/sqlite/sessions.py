@@ -89,20 +89,20 @@ class Sessions:
         self._touched.clear()
         ((self._next_no,),) = fetch(database, _SQL_NEXT)
 
-    def touch(self, database: apsw.Connection, log_no: int, session_id: str, timestamp_us: int) -> SessionState:
-        """The session of an event that is being appended; the caller takes `events` as its sequence and adds one."""
+    def touch(
+        self, database: apsw.Connection, log_no: int, session_id: str, timestamps_us: list[int], hours: list[int]
+    ) -> SessionState:
+        """The session of events that are being appended; the caller takes sequences from `events` and adds their number."""
         state = self._known.get((log_no, session_id))
         if state is None:
-            state = self._find(database, log_no, session_id) or self._create(log_no, session_id, timestamp_us)
+            state = self._find(database, log_no, session_id) or self._create(log_no, session_id, timestamps_us[0])
             self._known[log_no, session_id] = state
         if not state.touched:
             state.before = (state.first_us, state.last_us)
             self._touched.append(state)
-        state.touched.add(timestamp_us // HOUR_US)
-        if timestamp_us < state.first_us:
-            state.first_us = timestamp_us
-        elif timestamp_us > state.last_us:
-            state.last_us = timestamp_us
+        state.touched.update(hours)
+        state.first_us = min(state.first_us, *timestamps_us)
+        state.last_us = max(state.last_us, *timestamps_us)
         return state
 
     def _find(self, database: apsw.Connection, log_no: int, session_id: str) -> SessionState | None:

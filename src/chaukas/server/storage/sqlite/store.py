@@ -42,6 +42,7 @@ _READERS = 2
 _WRITER_CACHE_KIB = 32 * 1024
 _READER_CACHE_KIB = 8 * 1024
 
+_SQL_TOUCH = "SELECT 1 FROM meta LIMIT 1"
 _SQL_INFO = (
     "SELECT (SELECT count(*) FROM logs), (SELECT coalesce(sum(next_index), 0) FROM logs),"
     " (SELECT coalesce(sum(sessions), 0) FROM logs), (SELECT count(*) FROM quarantine),"
@@ -89,12 +90,17 @@ class SqliteStore:
         """Lock the directory, migrate, recover. Raises `CannotServeError`."""
         self._lock.acquire()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="chaukas-writer")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="chaukas-reader")
         try:
             await self._write(self._open)
+            # One reader is connected from the start: the log and its index then stay, and a full disk stops no question.
+            await self._read(lambda reader: fetch(reader.database, _SQL_TOUCH))
+        except StorageError as error:
+            await self.close()
+            raise CannotServeError(f"the data directory {self._directory} cannot be read") from error
         except BaseException:
             await self.close()
             raise
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="chaukas-reader")
 
     def _open(self) -> None:
         """In the writer thread; also after a failed transaction left the connection in doubt."""

@@ -1,0 +1,102 @@
+"""A real server, killed at random instants under load, and one whose disk is full for a while."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import time
+from pathlib import Path
+
+import grpc
+import httpx
+import psutil
+import pytest
+
+from chaukas.server.testing import make_event
+from chaukas.spec.common.v1.events_pb2 import EventBatch
+from chaukas.spec.server.v1 import server_pb2, server_pb2_grpc
+from tests.acceptance.started_server import StartedServer, running_server
+
+from .load import Load, all_events, as_sent
+from .record_check import check_record
+
+#: How often the server is killed; a campaign sets more.
+_KILLS = int(os.environ.get("CHAUKAS_TEST_KILLS", "5"))
+_SEED = int(os.environ.get("CHAUKAS_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
+_PROTOBUF = {"content-type": "application/x-protobuf"}
+
+
+def _assert_all_there(server: StartedServer, load: Load) -> int:
+    """Everything acknowledged is there, once, with its bytes; whatever else is there was sent."""
+    events = all_events(server)
+    found = {event.event_id: as_sent(event) for event in events}
+    assert len(found) == len(events), "an event is there twice"
+    lost = load.acknowledged - found.keys()
+    assert not lost, f"{len(lost)} of {len(load.acknowledged)} acknowledged events are lost, {sorted(lost)[:3]}"
+    changed = [event_id for event_id, stored in found.items() if load.sent[event_id] != stored]
+    assert not changed, f"{len(changed)} events have other bytes than were sent"
+    with grpc.insecure_channel(server.grpc_target) as channel:
+        stub = server_pb2_grpc.ChaukasServerServiceStub(channel)
+        assert stub.GetEventStats(server_pb2.GetEventStatsRequest()).total_events == len(found)
+    return len(found)
+
+
+def test_killed_at_random_instants_under_load(tmp_path: Path) -> None:
+    """After `kill -9` the server starts by itself, and everything it acknowledged is there, once, byte for byte."""
+    print(f"CHAUKAS_TEST_SEED={_SEED} CHAUKAS_TEST_KILLS={_KILLS}")
+    chance = random.Random(_SEED)
+    with running_server(tmp_path) as server:
+        load = Load(server, _SEED)
+        for kill in range(_KILLS):
+            acknowledged = len(load.acknowledged)
+            load.start()
+            # Not before something was acknowledged, otherwise at any instant.
+            give_up_at = time.monotonic() + 30
+            while len(load.acknowledged) == acknowledged and time.monotonic() < give_up_at:
+                time.sleep(0.001)
+            time.sleep(chance.uniform(0, 1.2))
+            server.kill()
+            load.stop()
+            assert load.problems == []
+            assert len(load.acknowledged) > acknowledged
+            server.start()
+            stored = _assert_all_there(server, load)
+            print(f"kill {kill + 1}: {len(load.sent)} sent, {len(load.acknowledged)} acknowledged, {stored} stored")
+    kept = check_record(tmp_path / "data")
+    assert load.acknowledged <= {each.event.event_id for each in kept}
+    assert all(load.sent[each.event.event_id] == each.stored for each in kept)
+
+
+def test_a_full_disk_for_a_while(tmp_path: Path) -> None:
+    """While no file can grow, the log among them, ingest fails clearly and questions are answered; with room again all goes on."""
+
+    def batch(prefix: str) -> server_pb2.IngestEventBatchRequest:
+        events = [make_event(f"{prefix}-{number}", text=os.urandom(500).hex()) for number in range(50)]
+        return server_pb2.IngestEventBatchRequest(event_batch=EventBatch(batch_id=prefix, events=events))
+
+    with running_server(tmp_path) as server, grpc.insecure_channel(server.grpc_target) as channel:
+        stub = server_pb2_grpc.ChaukasServerServiceStub(channel)
+        assert stub.IngestEventBatch(batch("before")).accepted_count == 50
+        assert server.process is not None
+        process = psutil.Process(server.process.pid)
+        unlimited = process.rlimit(resource.RLIMIT_FSIZE)
+        # A few pages of a commit can be written, one of them in part, and the rest can not: like a disk that runs full.
+        process.rlimit(resource.RLIMIT_FSIZE, (20_000, unlimited[1]))
+        for attempt in range(5):
+            with pytest.raises(grpc.RpcError) as refused:
+                stub.IngestEventBatch(batch(f"full-{attempt}"), timeout=30)
+            assert refused.value.code() is grpc.StatusCode.INTERNAL
+            assert "nothing of this request was acknowledged" in (refused.value.details() or "")
+            answer = httpx.post(
+                f"{server.http_url}/v1/events/batch", content=batch("http").SerializeToString(), headers=_PROTOBUF
+            )
+            assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+            assert answer.json()["retryable"] is True
+            assert stub.GetEventStats(server_pb2.GetEventStatsRequest()).total_events == 50
+            assert len(all_events(server)) == 50
+        process.rlimit(resource.RLIMIT_FSIZE, unlimited)
+        assert stub.IngestEventBatch(batch("full-0")).accepted_count == 50
+        assert stub.IngestEventBatch(batch("after")).accepted_count == 50
+        assert len(all_events(server)) == 150
+    assert len(check_record(tmp_path / "data")) == 150
