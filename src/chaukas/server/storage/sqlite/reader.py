@@ -129,10 +129,11 @@ class EventQueries:
             if numbers is None:
                 last = first | ((1 << BLOCK_BITS) - 1)
                 rows = fetch(self._database, _SQL_BLOCKS_OF_LOG, (first, last, latest, earliest, *masks))
-            else:
+            elif numbers:
                 places = array("q", sorted(first | number for number in numbers))
-                bindings = (apsw.carray(places), latest, earliest, *masks)
-                rows = fetch(self._database, _SQL_BLOCKS_POSTED, bindings) if places else []
+                rows = fetch(self._database, _SQL_BLOCKS_POSTED, (apsw.carray(places), latest, earliest, *masks))
+            else:
+                rows = []
             blocks += [_Block(log, place - first, min_us, max_us, session_no) for place, min_us, max_us in rows]
         return blocks
 
