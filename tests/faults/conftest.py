@@ -32,7 +32,7 @@ def make_store(small_blocks: int) -> Callable[..., SqliteStore]:  # noqa: ARG001
 
     def make(directory: Path, vfs: str | None = None) -> SqliteStore:
         store = SqliteStore(directory, vfs=vfs)
-        store._postings = postings.Postings(60, run_postings=16, merge_postings_min=9)
+        store._postings = postings.Postings(40, run_postings=80, merge_postings_min=9)
         return store
 
     return make

@@ -19,7 +19,6 @@ from typing import Any
 import apsw
 import pytest
 
-from chaukas.server.errors import CannotServeError, StorageError
 from chaukas.server.storage.contract import EventFilter
 from chaukas.server.storage.sqlite import SqliteStore, store
 from chaukas.server.testing.conformance_case import opened
@@ -56,7 +55,18 @@ async def _remembered_run(make_store: _MakeStore, directory: Path, work: Work) -
             for items, expected in zip(work.commits, work.outcomes, strict=True):
                 assert_answers(await running.append(items), expected)
                 acknowledged_at.append(len(disk.remembered))
-        return _Run(disk.remembered, acknowledged_at)
+    run = _Run(disk.remembered, acknowledged_at)
+    _assert_eventful(run, directory)
+    return run
+
+
+def _assert_eventful(run: _Run, directory: Path) -> None:
+    """What must survive a crash did happen: checkpoints while commits came, sealed blocks, merged postings and waiting ones."""
+    during = run.changes[run.acknowledged_at[0] : run.acknowledged_at[-1]]
+    assert sum(change.kind == "write" and change.name == "record.db" for change in during) > 10
+    with contextlib.closing(apsw.Connection(str(directory / "record.db"), flags=apsw.SQLITE_OPEN_READONLY)) as database:
+        for table in ("block_columns", "tail", "postings", "pending_postings"):
+            assert database.execute(f"SELECT count(*) FROM {table}").get > 0, table  # noqa: S608  names of our tables
 
 
 async def _survived(
@@ -109,7 +119,7 @@ def test_the_power_cut_notices_a_missing_sync(make_store: _MakeStore, tmp_path: 
         return database
 
     async def run() -> None:
-        work = await right(commits(4, seed=_SEED))
+        work = await right(commits(_COMMITS, seed=_SEED))
         with monkeypatch.context() as patched:
             patched.setattr(store, "connect", connect_without_sync)
             remembered = await _remembered_run(make_store, tmp_path / "run", work)
@@ -117,7 +127,8 @@ def test_the_power_cut_notices_a_missing_sync(make_store: _MakeStore, tmp_path: 
             directory = tmp_path / f"image-{number}"
             image(remembered.changes[:changes], directory, power_cut=random.Random(number))
             kept = 0
-            with contextlib.suppress(CannotServeError, StorageError):
+            # How a file that never should exist fails the reader is no matter here.
+            with contextlib.suppress(Exception):
                 async with opened(make_store(directory)) as reopened:
                     kept = await reopened.count(EventFilter())
             assert kept < work.stored_after(number)

@@ -1,4 +1,4 @@
-"""A real server among clients that send what nobody should: it answers clearly, stays small, and serves the others as if alone."""
+"""A real server among clients that send what nobody should: it answers clearly, stays small, and serves the others well."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -22,7 +21,7 @@ from chaukas.spec.common.v1.events_pb2 import Event, EventBatch
 from chaukas.spec.common.v1.query_pb2 import QueryFilter, QueryRequest
 from chaukas.spec.server.v1 import server_pb2, server_pb2_grpc
 from tests.acceptance.started_server import StartedServer, running_server
-from tests.strategies import nested_struct_event
+from tests.strategies import batch_body, length_delimited
 
 from .load import all_events, as_sent
 from .odd_text import events_with_odd_text
@@ -148,7 +147,7 @@ def _malformed(chance: random.Random, count: int) -> Iterator[bytes]:
     whole = [
         server_pb2.IngestEventBatchRequest(event_batch=batch).SerializeToString(),
         server_pb2.IngestEventRequest(event=batch.events[0]).SerializeToString(),
-        server_pb2.QueryEventsRequest(query=QueryRequest(filter=QueryFilter(session_id="s"), page_token="t")).SerializeToString(),
+        server_pb2.QueryEventsRequest(query=QueryRequest(filter=QueryFilter(session_id="s"), page_size=7)).SerializeToString(),
     ]
     for number in range(count):
         if number % 3 == 0:
@@ -203,74 +202,62 @@ def test_wrong_types_in_json(http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"\x00", b"nonsense", b"{", b"[]", b"null", b"3", b'"text"', b"\xff\xfe{\x00}\x00", b"\xef\xbb\xbf{}", b'{"event_id": "\xff"}',
-        b'{"event_id": "a", "event_id": "b"}', b'{"events": {}}', b'{"events": [1, null, [], "x"]}', b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
-        b"[" * 200_000, b'{"x": ' + b"9" * 100_000 + b"}", b'{"x": 1e999999999}', b'{"x": NaN}', b'{"x": "\\ud800\\ud800"}',
+        b"",
+        b"\x00",
+        b"nonsense",
+        b"{",
+        b"[]",
+        b"null",
+        b"3",
+        b'"text"',
+        b"\xff\xfe{\x00}\x00",
+        b"\xef\xbb\xbf{}",
+        b'{"event_id": "\xff"}',
+        b'{"event_id": "a", "event_id": "b"}',
+        b'{"events": {}}',
+        b'{"events": [1, null, [], "x"]}',
+        b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
+        b"[" * 200_000,
+        b'{"x": ' + b"9" * 100_000 + b"}",
+        b'{"x": 1e999999999}',
+        b'{"x": NaN}',
+        b'{"x": "\\ud800\\ud800"}',
     ],
     ids=lambda body: repr(body[:24]),
-)  # fmt: skip
+)
 def test_malformed_json(http: httpx.Client, body: bytes) -> None:
     """Text that is no JSON, or no JSON that we read, is refused in clear words by every route, however deep it is nested."""
     for path in ("/v1/events", "/v1/events/batch", "/v1/query"):
         _assert_clear(http.post(path, content=body, headers=_JSON))
 
 
-@pytest.mark.parametrize("depth", [33, 99, 5_000, 30_000])
+@pytest.mark.parametrize("depth", [33, 99, 3_000, 10_000])
 def test_deep_nesting_costs_only_itself(http: httpx.Client, call: _Call, depth: int) -> None:
     """An event that is nested too deeply is quarantined; the others of its batch are stored."""
-    deep = nested_struct_event(32, f"deep-{depth}").SerializeToString() if depth <= 32 else _nested(depth)
-    for number, (send, prefix) in enumerate(((_by_http, "h"), (_by_grpc, "g"))):
+    for send, prefix in ((_by_http, "h"), (_by_grpc, "g")):
         names = [f"{prefix}-{depth}-before", f"{prefix}-{depth}-after"]
         before, after = (make_event(name, tenant_id="deep").SerializeToString() for name in names)
-        results = send(http, call, [before, deep + bytes([0x52, 1, 48 + number]), after])
-        assert results == [True, False, True]
+        assert send(http, call, [before, _nested(depth), after]) == [True, False, True]
 
 
 def _nested(depth: int) -> bytes:
     """A serialised event with a Struct that many levels deep, without protobuf's help, which would refuse to write it."""
-
-    def around(number: int, inner: bytes) -> bytes:
-        length, prefix = len(inner), b""
-        while True:
-            prefix += bytes([length & 0x7F | (0x80 if length > 0x7F else 0)])
-            length >>= 7
-            if not length:
-                return bytes(_tag(number)) + prefix + inner
-
     value = b""
     for _ in range(depth):
         # Value.struct_value of a Struct with one field whose value is the one before.
-        value = around(5, around(1, around(1, b"k") + around(2, value)))
-    return Event(event_id=f"deep-{depth}", tenant_id="deep", type=1).SerializeToString() + around(90, around(1, around(2, value)))
-
-
-def _tag(number: int) -> Iterator[int]:
-    tag = number << 3 | 2
-    while tag > 0x7F:
-        yield tag & 0x7F | 0x80
-        tag >>= 7
-    yield tag
-
-
-def _batch_of(events: list[bytes]) -> bytes:
-    def framed(number: int, data: bytes) -> bytes:
-        length, prefix = len(data), b""
-        while length > 0x7F:
-            prefix += bytes([length & 0x7F | 0x80])
-            length >>= 7
-        return bytes([number << 3 | 2]) + prefix + bytes([length]) + data
-
-    return framed(1, b"".join(framed(3, event) for event in events))
+        value = length_delimited(5, length_delimited(1, length_delimited(1, b"k") + length_delimited(2, value)))
+    metadata = length_delimited(90, length_delimited(1, length_delimited(2, value)))
+    return make_event(f"deep-{depth}", tenant_id="deep").SerializeToString() + metadata
 
 
 def _by_http(http: httpx.Client, _: _Call, events: list[bytes]) -> list[bool]:
-    answer = http.post("/v1/events/batch", content=_batch_of(events), headers=_PROTOBUF)
+    answer = http.post("/v1/events/batch", content=batch_body(events), headers=_PROTOBUF)
     assert answer.status_code == 202, answer.text
     return [result["status"] == "accepted" for result in answer.json()["results"]]
 
 
 def _by_grpc(_: httpx.Client, call: _Call, events: list[bytes]) -> list[bool]:
-    code, words, answer = call(_SERVER + "IngestEventBatch", _batch_of(events))
+    code, words, answer = call(_SERVER + "IngestEventBatch", batch_body(events))
     assert code is grpc.StatusCode.OK, words
     counted = server_pb2.IngestEventBatchResponse.FromString(answer)
     assert (counted.accepted_count, counted.rejected_count) == (2, 1)
@@ -313,7 +300,7 @@ def test_large_requests_at_once(server: StartedServer) -> None:
         with httpx.Client(base_url=server.http_url, timeout=120) as client:
             statuses.append(client.post("/v1/events/batch", content=body, headers=_PROTOBUF).status_code)
 
-    threads = [threading.Thread(target=send) for _ in range(6)]
+    threads = [threading.Thread(target=send) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -395,7 +382,7 @@ def test_timestamps_at_the_ends_of_their_range(server: StartedServer, http: http
     for number, text in enumerate(("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z")):
         event = {"event_id": f"j{number}", "tenant_id": "times", "type": "SYSTEM", "session_id": "session-j", "timestamp": text}
         assert http.post("/v1/events", json={**event, "status": "COMPLETED"}).status_code == 202
-    for text in ("10000-01-01T00:00:00Z", "0000-12-31T23:59:59Z", "yesterday", "2026-13-01T00:00:00Z", 5, {}):
+    for text in ("10000-01-01T00:00:00Z", "0000-12-31T23:59:59Z", "yesterday", "2026-13-01T00:00:00Z", 5, []):
         answer = http.post("/v1/events", json={"event_id": "x", "tenant_id": "times", "type": "SYSTEM", "timestamp": text})
         assert answer.status_code == 422
         assert "timestamp" in answer.text

@@ -69,7 +69,7 @@ def test_killed_at_random_instants_under_load(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_for_a_while(tmp_path: Path) -> None:
-    """While no file can grow, the log among them, ingest fails clearly and questions are answered; with room again all goes on."""
+    """While no file can grow, not even the log, ingest fails clearly and questions are answered; with room again all goes on."""
 
     def batch(prefix: str) -> server_pb2.IngestEventBatchRequest:
         events = [make_event(f"{prefix}-{number}", text=os.urandom(500).hex()) for number in range(50)]

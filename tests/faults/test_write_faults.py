@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import inspect
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 from chaukas.server.errors import CannotServeError, StorageError
 from chaukas.server.storage.contract import EventFilter, IngestStatus, Outcome
-from chaukas.server.storage.sqlite import SqliteStore
+from chaukas.server.storage.sqlite import SqliteStore, appender, duplicates, logs, postings, quarantine, sessions
 from chaukas.server.testing.conformance_case import opened
 
 from .comparison import assert_answers, assert_duplicates
@@ -179,5 +182,67 @@ def test_reading_fails_and_recovers(make_store: _MakeStore, tmp_path: Path, erro
                 await asyncio.gather(*(work.after.check(store) for _ in range(4)))
                 for items in work.commits:
                     await assert_duplicates(store, items)
+
+    asyncio.run(run())
+
+
+_STEPS = [
+    (sessions.Sessions, "touch"),
+    (sessions.Sessions, "write"),
+    (postings.Postings, "add"),
+    (logs.Logs, "head"),
+    (logs.Logs, "advance"),
+    (quarantine.Quarantine, "keep"),
+    (duplicates.Duplicates, "stored"),
+    (appender, "write_slice"),
+    (appender, "encode_bodies"),
+]
+
+
+@pytest.mark.parametrize(("owner", "step"), _STEPS, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize("how", [How.NOT_STORED, How.STORED])
+@pytest.mark.parametrize("then", ["recovered", "not even recovered"])
+def test_each_step_of_the_writer_fails(
+    make_store: _MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, step: str, how: How, then: str
+) -> None:
+    """An error where nobody expects one (out of memory, a fault of ours) leaves memory and record as they were."""
+    perform, recover = getattr(owner, step), postings.Postings.recover
+    broken, failures = False, 0
+
+    def fail(*arguments: object, **named: object) -> object:
+        nonlocal failures
+        done = perform(*arguments, **named) if how is How.STORED or not broken else None
+        if broken:
+            failures += 1
+            raise MemoryError(step)
+        return done
+
+    def fail_to_recover(*arguments: Any) -> None:
+        nonlocal failures
+        if broken and then == "not even recovered":
+            failures += 1
+            raise MemoryError("recover")
+        recover(*arguments)
+
+    static = isinstance(inspect.getattr_static(owner, step), staticmethod)
+    monkeypatch.setattr(owner, step, staticmethod(fail) if static else fail)
+    monkeypatch.setattr(postings.Postings, "recover", fail_to_recover)
+
+    async def run() -> None:
+        nonlocal broken
+        work = await right(commits(8))
+        with mounted() as disk:
+            async with opened(make_store(tmp_path, disk.name)) as store:
+                for items, expected in zip(work.commits, work.outcomes, strict=True):
+                    for part in (items[: len(items) // 2], items):
+                        broken = True
+                        # A part that never comes to the broken step is stored.
+                        with contextlib.suppress(MemoryError):
+                            await store.append(part)
+                        broken = False
+                    assert_answers(await store.append(items), expected, again=True)
+                await work.after.check(store)
+        assert failures > 3
+        check_record(tmp_path, events_per_block=16)
 
     asyncio.run(run())

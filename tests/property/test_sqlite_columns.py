@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
+
+import apsw
 import pytest
 import zstandard
 from hypothesis import given
@@ -11,7 +14,7 @@ from chaukas.server.storage.contract import EventFilter
 from chaukas.server.storage.sqlite import blocks
 from chaukas.server.storage.sqlite.blocks import BLOCK_BITS, BlockReader, write_slice
 from chaukas.server.storage.sqlite.columns import ColumnSlice, SliceBuilder, mask_of
-from chaukas.server.storage.sqlite.reader import _SQL_BLOCK, _SQL_BLOCKS_OF_LOG, _time_bounds
+from chaukas.server.storage.sqlite.reader import _SQL_BLOCKS_OF_LOG, _SQL_BLOCKS_POSTED, _time_bounds
 from tests.property.sqlite_rows import Row, filters, matches, rows, slice_of
 from tests.strategies import unhurried
 from tests.unit.sqlite.record import empty_record
@@ -108,7 +111,8 @@ def test_summaries_never_say_no_wrongly(parts: list[list[Row]], wanted: EventFil
         for block_no, held in written.items():
             slices = BlockReader().columns_of(database, 9, block_no)
             assert [row for columns in slices for row in _rows_of(columns)] == held
-            asked = database.execute(_SQL_BLOCK, (first | block_no, latest, earliest, *masks)).fetchall()
+            posted = apsw.carray(array("q", [first | block_no]))
+            asked = database.execute(_SQL_BLOCKS_POSTED, (posted, latest, earliest, *masks)).fetchall()
             assert bool(asked) == (block_no in let_in), "both ways to ask for a block use the same summary"
             if any(matches(row, wanted, None) for row in held):
                 assert block_no in let_in

@@ -9,7 +9,6 @@ pending rows rebuild the memory: recovery and start are the same code. Merging t
 
 from __future__ import annotations
 
-import heapq
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -26,6 +25,8 @@ _PREFIX = struct.Struct(">IQ")
 _BLOCK = struct.Struct(">I")
 _PREFIX_BYTES = _PREFIX.size
 _POSTING_BYTES = _PREFIX.size + _BLOCK.size
+#: Postings that one commit sorts.
+_RUN_POSTINGS = 8192
 _FIRST_BLOCK, _LAST_BLOCK = b"\x00" * 4, b"\xff" * 4
 
 _SQL_INSERT = "INSERT OR IGNORE INTO postings SELECT value FROM carray(?)"
@@ -82,9 +83,11 @@ class Postings:
         self._merge_postings_min = merge_postings_min
         #: (being filled, being merged or None); replaced as a whole, so that readers see a consistent pair.
         self.generations: Generations = (_Generation(), None)
-        self._unsorted: list[list[bytes]] = []
+        #: The postings of the generation that is being merged: not sorted yet, sorted in runs, and sorted as a whole.
+        self._unsorted: Iterator[bytes] | None = None
         self._runs: list[list[bytes]] = []
-        self._merged: Iterator[bytes] | None = None
+        self._merged: list[bytes] | None = None
+        self._merged_until = 0
         self._commit_no = 0
 
     def recover(self, database: apsw.Connection) -> None:
@@ -96,7 +99,7 @@ class Postings:
                 generation.add(entries[at : at + _PREFIX_BYTES], entries[at + _PREFIX_BYTES : at + _POSTING_BYTES])
         generation.last_commit = self._commit_no
         self.generations = (generation, None)
-        self._unsorted, self._runs, self._merged = [], [], None
+        self._unsorted, self._runs, self._merged = None, [], None
 
     def add(self, database: apsw.Connection, postings: Iterable[tuple[bytes, int]]) -> None:
         """Take a commit's postings (prefix, block number) and merge a part of the older ones; within the transaction."""
@@ -116,38 +119,49 @@ class Postings:
             self._freeze(active)
 
     def _freeze(self, full: _Generation) -> None:
-        """Begin to merge the full generation: cut it into runs that are sorted one per commit, so that no commit waits long."""
-        entries = list(full.entries())
-        run = self._run_postings
-        self._unsorted = [entries[at : at + run] for at in range(0, len(entries), run)]
-        self._runs = []
+        """Begin to merge the full generation."""
+        self._unsorted = full.entries()
         self.generations = (_Generation(), full)
 
     def _merge_some(self, database: apsw.Connection, count: int) -> None:
+        """Go on a little, so that no commit waits long: sort one more run, or insert some of what is sorted."""
         merging = self.generations[1]
         if merging is None:
             return
-        if self._unsorted:
-            run = self._unsorted.pop()
-            run.sort()
-            self._runs.append(run)
-            if self._unsorted:
-                return
-            self._merged = heapq.merge(*self._runs)
+        if self._unsorted is not None:
+            self._sort_some(self._unsorted)
+            return
         if self._merged is None:
             return
-        part = tuple(islice(self._merged, count))
+        part = tuple(self._merged[self._merged_until : self._merged_until + count])
+        self._merged_until += count
         if part:
             database.execute(_SQL_INSERT, (apsw.carray(part),))
-        if len(part) < count:
+        if self._merged_until >= len(self._merged):
             # Everything of this generation is in the table; visible to others only when this transaction commits.
             database.execute(_SQL_PENDING_DONE, (merging.last_commit,))
-            self._runs, self._merged = [], None
+            self._merged = None
+
+    def _sort_some(self, unsorted: Iterator[bytes]) -> None:
+        """Sort one run, and join it with its neighbours of the same size, as a binary counter carries.
+
+        Python's sort finds the two sorted halves of a joined run and merges them in C.
+        """
+        run = list(islice(unsorted, _RUN_POSTINGS))
+        last = len(run) < _RUN_POSTINGS
+        run.sort()
+        while self._runs and (last or len(self._runs[-1]) <= len(run)):
+            run = self._runs.pop() + run
+            run.sort()
+        self._runs.append(run)
+        if last:
+            self._merged, self._merged_until = run, 0
+            self._unsorted, self._runs = None, []
 
     def committed(self) -> None:
         """After the commit: forget a generation that is wholly in the table; readers look into memory before their snapshot."""
         active, merging = self.generations
-        if merging is not None and not self._unsorted and self._merged is None:
+        if merging is not None and self._unsorted is None and self._merged is None:
             self.generations = (active, None)
 
     def existing(self, database: apsw.Connection, prefixes: Sequence[bytes]) -> dict[bytes, list[int]]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import apsw
 
-from chaukas.server.errors import CannotServeError, StorageError
+from chaukas.server.errors import CannotServeError, ChaukasError, StorageError
 from chaukas.server.storage.contract import (
     EventFilter,
     EventRecord,
@@ -106,10 +106,11 @@ class SqliteStore:
         """In the writer thread; also after a failed transaction left the connection in doubt."""
         try:
             self._recover()
-        except apsw.Error as error:
+        except (apsw.Error, TypeError, ValueError) as error:
+            # In a damaged file values are missing where the tables promise them.
             self._abandon()
             raise CannotServeError(f"the data directory {self._directory} cannot be opened: {error}") from error
-        except CannotServeError:
+        except BaseException:
             self._abandon()
             raise
 
@@ -162,6 +163,12 @@ class SqliteStore:
         except (apsw.Error, OSError) as error:
             self._abandon()
             raise StorageError from error
+        except ChaukasError:
+            raise
+        except BaseException:
+            # Nobody knows what memory holds now: it is read again, like after a crash.
+            self._abandon()
+            raise
 
     def _reopen(self) -> None:
         """After a failure closed the connection: what it left behind is read like after a crash."""
