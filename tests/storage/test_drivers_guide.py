@@ -70,7 +70,7 @@ def test_every_part_of_the_suite_is_named():
     """The guide and our own conftest name every module of the suite, and the suite has every part."""
     folder = Path(chaukas.server.testing.__file__).parent
     parts = sorted(path.stem.removeprefix("conformance_") for path in folder.glob("conformance_*.py"))
-    for text in (GUIDE, (Path(__file__).parent / "conftest.py").read_text()):
+    for text in (GUIDE, (Path(__file__).parent.parent / "conftest.py").read_text()):
         named = re.search(r"\(((?:\"\w+\",? ?)+)\)", text)
         assert named is not None
         assert sorted(re.findall(r"\w+", named[1])) == parts
