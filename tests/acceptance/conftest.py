@@ -17,4 +17,4 @@ def anyio_backend() -> str:
 async def _one_event_loop(anyio_backend: str) -> AsyncIterator[None]:
     """Hold the loop: grpc.aio has one poller per process, which stumbles over late events of a loop that was closed."""
     del anyio_backend
-    yield
+    yield  # noqa: PT022  the loop stays as long as the fixture
