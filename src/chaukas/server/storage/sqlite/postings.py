@@ -25,8 +25,6 @@ _PREFIX = struct.Struct(">IQ")
 _BLOCK = struct.Struct(">I")
 _PREFIX_BYTES = _PREFIX.size
 _POSTING_BYTES = _PREFIX.size + _BLOCK.size
-#: Postings that one commit sorts.
-_RUN_POSTINGS = 8192
 _FIRST_BLOCK, _LAST_BLOCK = b"\x00" * 4, b"\xff" * 4
 
 _SQL_INSERT = "INSERT OR IGNORE INTO postings SELECT value FROM carray(?)"
@@ -147,8 +145,8 @@ class Postings:
 
         Python's sort finds the two sorted halves of a joined run and merges them in C.
         """
-        run = list(islice(unsorted, _RUN_POSTINGS))
-        last = len(run) < _RUN_POSTINGS
+        run = list(islice(unsorted, self._run_postings))
+        last = len(run) < self._run_postings
         run.sort()
         while self._runs and (last or len(self._runs[-1]) <= len(run)):
             run = self._runs.pop() + run
