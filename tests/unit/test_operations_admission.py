@@ -65,3 +65,22 @@ async def test_a_cancelled_request_gives_back_what_it_was_given() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert admission.used_bytes == 0
+
+
+async def test_bodies_that_grow_together_do_not_wait_for_each_other() -> None:
+    """When all room is held by parts of bodies, one of them may go on, then the next; memory stays within budget and a body."""
+    admission, bodies, peak = Admission(100, hold_s=60), [object() for _ in range(4)], 0
+
+    async def read(body: object) -> None:
+        nonlocal peak
+        held = 0
+        for part in (25, 25, 25):
+            await admission.take(part, holder=body if held else None)
+            held += part
+            peak = max(peak, admission.used_bytes)
+            await asyncio.sleep(0)
+        admission.give_back(held, holder=body)
+
+    await asyncio.gather(*(read(body) for body in bodies))
+    assert peak <= 100 + 75
+    assert admission.used_bytes == 0

@@ -111,7 +111,7 @@ class HttpApp:
             await self._refuse(exchange, error)
         finally:
             if exchange.held_bytes:
-                self._services.admission.give_back(exchange.held_bytes)
+                self._services.admission.give_back(exchange.held_bytes, holder=exchange)
             duration_s = time.perf_counter() - began
             path = route.path if route is not None else _UNKNOWN_ROUTE
             method = exchange.method if exchange.method in _METHODS else "other"

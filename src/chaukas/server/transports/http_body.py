@@ -109,7 +109,7 @@ class BodyReader:
     async def _take(self, exchange: Exchange, size_bytes: int) -> None:
         if exchange.held_bytes + size_bytes > self._bytes_max:
             raise self._too_large()
-        await self._admission.take(size_bytes)
+        await self._admission.take(size_bytes, holder=exchange if exchange.held_bytes else None)
         exchange.held_bytes += size_bytes
 
     def _too_large(self) -> RequestTooLargeError:
