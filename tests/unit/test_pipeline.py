@@ -265,3 +265,22 @@ async def test_figures_of_every_transaction():
     assert [(each.items, each.failed) for each in figures] == [(1, False), (2, True)]
     assert all(each.size_bytes > 1_000 and each.duration_s >= 0 for each in figures)
     await pipeline.drain()
+
+
+async def test_those_who_were_together_are_waited_for():
+    """Requests that took part a moment ago share the next transaction too; who is alone does not wait for anybody."""
+    store = _Store()
+    pipeline = await _running(store, gather_s=60)
+    await pipeline.submit(_records("alone"))
+    store.gate.clear()
+    together = [asyncio.create_task(pipeline.submit(_records(name))) for name in ("a", "b", "c")]
+    await _settle()
+    store.gate.set()
+    await asyncio.gather(*together)
+    again = asyncio.create_task(pipeline.submit(_records("a again")))
+    await _settle()
+    assert not again.done()
+    await asyncio.gather(again, *(pipeline.submit(_records(f"{name} again")) for name in ("b", "c")))
+    assert store.transactions[0] == ["alone"]
+    assert sorted(store.transactions[-1]) == ["a again", "b again", "c again"]
+    await pipeline.drain()

@@ -1,11 +1,11 @@
 """Group commit in front of a store: concurrent requests share transactions, queues are bounded, nobody is blocked for ever.
 
 `submit` waits until its items are durable. One task feeds the store: while a transaction is on its way to the disk the next
-one gathers, up to `commit_events_max` items or `commit_bytes_max` bytes. When several requests shared the last transaction, the
-next one waits a moment for company (at most `gather_s`), because a transaction costs as much as some twenty events; a client
-that is alone never waits. The queue is bounded in items and in bytes; a
-request that finds it full is held for at most `hold_s` seconds and then refused with `OverloadedError`, so that the memory
-of the server does not depend on how fast clients send.
+one gathers, up to `commit_events_max` items or `commit_bytes_max` bytes. A transaction costs as much as some twenty events, so
+the next one waits for those who were here a moment ago, until they are back, `gather_events` are together or `gather_s` seconds
+are over; a client that is alone never waits. The queue is bounded in items and in bytes; a request that finds it full is held
+for at most `hold_s` seconds and then refused with `OverloadedError`, so that the memory of the server does not depend on how
+fast clients send.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class IngestPipeline:
         hold_s: float = 10.0,
         commit_events_max: int = 2_048,
         commit_bytes_max: int = 8 * 1024 * 1024,
-        gather_events: int = 32,
-        gather_s: float = 0.002,
+        gather_events: int = 256,
+        gather_s: float = 0.003,
         on_commit: Callable[[CommitFigures], None] | None = None,
     ) -> None:
         self._store = store
@@ -78,7 +78,7 @@ class IngestPipeline:
         self._gather_events = gather_events
         self._gather_s = gather_s
         self._gathered = asyncio.Event()
-        #: Requests that shared the last transaction.
+        #: Requests that were in the last transaction or waited for the next one.
         self._company = 1
         self._on_commit = on_commit
         self._queue: deque[_Submission] = deque()
@@ -134,9 +134,13 @@ class IngestPipeline:
         self._queued_bytes += size
         self._queue.append(submission)
         self._wake.set()
-        if self._queued_events >= self._gather_events:
+        if self._is_gathered():
             self._gathered.set()
         return await asyncio.shield(submission.done)
+
+    def _is_gathered(self) -> bool:
+        """Whether it would not pay to wait: all who were here a moment ago are back, or a transaction is filled well."""
+        return len(self._queue) >= self._company or self._queued_events >= self._gather_events
 
     def _has_room(self, events: int, size: int) -> bool:
         """A request larger than the whole queue is taken when the queue is empty: it must not wait for ever."""
@@ -181,13 +185,14 @@ class IngestPipeline:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            if self._company > 1 and self._queued_events < self._gather_events and not self._draining:
+            if not self._is_gathered() and not self._draining:
                 self._gathered.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._gathered.wait(), self._gather_s)
             group = self._take_group()
-            self._company = len(group)
             await self._commit(group)
+            # Whoever was answered now and whoever waits already: so many may be in the next transaction.
+            self._company = len(group) + len(self._queue)
             for submission in group:
                 self._queued_events -= len(submission.items)
                 self._queued_bytes -= submission.size_bytes
