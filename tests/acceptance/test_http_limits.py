@@ -129,19 +129,28 @@ async def test_more_requests_than_configured_are_refused(tmp_path: Path) -> None
 
 
 async def test_bodies_beyond_the_memory_budget_are_held_and_then_refused(tmp_path: Path) -> None:
-    """Memory does not grow with the number of senders: who finds no room waits, and is refused in the end."""
+    """Memory does not grow with the number of senders: one body may overdraw the budget, who comes then waits and is refused."""
     limits = {"inflight_bytes_max": 2 << 20, "request_bytes_max": 2 << 20, "event_bytes_max": 1 << 20}
     async with serving(tmp_path, hold_s=0.1, **limits) as served:
         served.store.may_append.clear()
         body = batch_body(make_event("large", text="x" * 1_000_000), make_event("also", text="x" * 900_000))
-        first = asyncio.create_task(served.http.post("/v1/events/batch", content=body, headers=PROTOBUF))
-        await asyncio.wait_for(served.store.appending.wait(), 10)
+        taken = []
+        for held_bytes in (len(body), 2 * len(body)):
+            taken.append(asyncio.create_task(served.http.post("/v1/events/batch", content=body, headers=PROTOBUF)))
+            async with asyncio.timeout(10):
+                while await _inflight_bytes(served) < held_bytes:  # noqa: ASYNC110  nothing inside tells
+                    await asyncio.sleep(0.01)
         refused = await served.http.post("/v1/events/batch", content=body, headers=PROTOBUF)
         assert refused.status_code == 503
         assert "high memory usage" not in refused.text
         served.store.may_append.set()
-        assert (await first).status_code == 202
+        assert [(await post).status_code for post in taken] == [202, 202]
         assert (await served.http.post("/v1/events/batch", content=body, headers=PROTOBUF)).status_code == 202
+
+
+async def _inflight_bytes(served: Served) -> float:
+    page = (await served.http.get("/metrics")).text
+    return next(float(line.split()[1]) for line in page.splitlines() if line.startswith("chaukas_inflight_bytes "))
 
 
 async def test_a_full_queue_holds_requests_and_then_refuses_them(tmp_path: Path) -> None:
