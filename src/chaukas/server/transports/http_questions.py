@@ -38,7 +38,7 @@ from chaukas.spec.server.v1.server_pb2 import GetEventStatsRequest
 
 __all__ = ["QuestionRoutes"]
 
-#: Writing JSON takes some 100 µs per event; a page above this size is written in a thread, so that others are answered meanwhile.
+#: Writing JSON takes some 25 µs per event; a page above this size is written in a thread, so that others are answered meanwhile.
 _EVENTS_WRITTEN_INLINE_MAX = 20
 
 

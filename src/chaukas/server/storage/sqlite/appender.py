@@ -49,15 +49,14 @@ _COMPRESSION_LEVEL = 1
 
 
 class _Part:
-    """The new events of one log in one transaction, in order, with their id keys and salts."""
+    """The new events of one log in one transaction, in order, with their id keys."""
 
-    __slots__ = ("head", "keys", "outcomes", "records")
+    __slots__ = ("head", "keys", "records")
 
     def __init__(self, head: LogHead) -> None:
         self.head = head
         self.records: list[EventRecord] = []
         self.keys: list[int] = []
-        self.outcomes: list[Outcome] = []
 
 
 def _end_of_run(records: list[EventRecord], start: int) -> int:
@@ -83,7 +82,7 @@ class Appender:
         self._sessions = Sessions()
         self._segments = SegmentReader()
         self._blocks = BlockReader()
-        self._duplicates = Duplicates(postings, keys, self._segments, self._blocks)
+        self._duplicates = Duplicates(postings, self._segments, self._blocks)
         self._compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True)
         self._rollups: dict[int, Rollup] = {}
 

@@ -15,7 +15,6 @@ import apsw
 from chaukas.server.storage.contract import EventRecord
 from chaukas.server.storage.sqlite.blocks import BlockReader
 from chaukas.server.storage.sqlite.columns import EVENTS_PER_BLOCK
-from chaukas.server.storage.sqlite.keys import IdKeys
 from chaukas.server.storage.sqlite.postings import KIND_EVENT_ID, Postings, pack_prefix
 from chaukas.server.storage.sqlite.segments import SegmentReader
 from chaukas.spec.common.v1.events_pb2 import Event
@@ -39,9 +38,8 @@ class StoredIdentity:
 class Duplicates:
     """Looks ids up, for the writer."""
 
-    def __init__(self, postings: Postings, keys: IdKeys, segments: SegmentReader, blocks: BlockReader) -> None:
+    def __init__(self, postings: Postings, segments: SegmentReader, blocks: BlockReader) -> None:
         self._postings = postings
-        self._keys = keys
         self._segments = segments
         self._blocks = blocks
 
