@@ -54,7 +54,7 @@ _DESCRIPTIONS: Mapping[str, str] = {
     "QueryFilter": "An event matches when it satisfies every key that is set.",
     "QueryFilter.types": "One match is enough; so it is for statuses and severities.",
     "QueryFilter.tags": "An event must carry every one of them.",
-    "QueryFilter.text_query": "Words that must all occur; not supported yet.",
+    "QueryFilter.text_query": 'Words, "phrases" and prefix* that must all occur in the event\'s texts.',
     "QueryFilter.time": "Compared with timestamp.",
     "QueryRequest.page_size": "Most events on the page; 0 means 100.",
     "QueryRequest.page_token": "Empty for the first page, then next_page_token as received; filter and order stay the same.",
