@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from chaukas.server.cli.line_result import LineResult
+from chaukas.server.cli.session_line import Asked, SessionLine
+from chaukas.server.explain.rendering.forms import AnswerForm
+from chaukas.server.operations.explained_events import Subject
 from chaukas.server.storage.contract import Outcome, QuarantineRow
 from chaukas.server.wire.json_form import JsonProblem
 from chaukas.spec.common.v1.events_pb2 import Event
@@ -46,6 +49,14 @@ class Connection(Protocol):
 
     def quarantine_resubmit(self, quarantine_id: str, tenant_id: str, project_id: str) -> Outcome:
         """Hand an item in again; it has left the quarantine if it is stored now."""
+        ...
+
+    def sessions(self, tenant_id: str, project_id: str, page_size: int, page_token: str) -> tuple[list[SessionLine], str]:
+        """One page of sessions, newest first, and the token of the next one."""
+        ...
+
+    def explained(self, what: Asked, subject: Subject, form: AnswerForm) -> str:
+        """The text of an answer about a session, trace or event."""
         ...
 
     def close(self) -> None:

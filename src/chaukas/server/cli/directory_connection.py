@@ -18,15 +18,21 @@ from chaukas.server.app import open_services
 from chaukas.server.auth.principal import Principal
 from chaukas.server.cli.failure import CommandError
 from chaukas.server.cli.line_result import LEFT_OUT, LineResult
+from chaukas.server.cli.session_line import Asked, SessionLine
 from chaukas.server.config import Settings
 from chaukas.server.errors import InvalidRequestError
+from chaukas.server.explain.clock import iso_time
+from chaukas.server.explain.rendering.forms import AnswerForm
 from chaukas.server.operations.event_stats import get_event_stats
+from chaukas.server.operations.explanations import Subject, get_explanation, get_session
 from chaukas.server.operations.ingest import ingest_items
 from chaukas.server.operations.quarantine import list_quarantine, resubmit_quarantined, show_quarantined
 from chaukas.server.operations.query_events import query_events
 from chaukas.server.operations.services import Services
+from chaukas.server.operations.sessions import SessionQuestion, list_sessions
+from chaukas.server.operations.whys import get_why
 from chaukas.server.query import CURSOR_SECRET_BYTES
-from chaukas.server.storage.contract import Outcome, QuarantineItem, QuarantineRow
+from chaukas.server.storage.contract import Outcome, QuarantineItem, QuarantineRow, SessionRow
 from chaukas.server.storage.sqlite.connection import DATABASE_NAME
 from chaukas.server.telemetry import Telemetry
 from chaukas.server.wire.json_form import JsonProblem, event_from_text
@@ -107,6 +113,17 @@ class DirectoryConnection:
         """See `Connection`."""
         return self._run(resubmit_quarantined(self._services, _OPERATOR, quarantine_id, tenant_id, project_id)).outcome
 
+    def sessions(self, tenant_id: str, project_id: str, page_size: int, page_token: str) -> tuple[list[SessionLine], str]:
+        """See `Connection`."""
+        question = SessionQuestion(tenant_id, project_id, page_size, page_token)
+        listing = self._run(list_sessions(self._services, _OPERATOR, question))
+        return [_session(row) for row in listing.sessions], listing.next_page_token
+
+    def explained(self, what: Asked, subject: Subject, form: AnswerForm) -> str:
+        """See `Connection`."""
+        operation = {Asked.SESSION: get_session, Asked.EXPLANATION: get_explanation, Asked.WHY: get_why}[what]
+        return self._run(operation(self._services, _OPERATOR, subject, form)).text
+
     def close(self) -> None:
         """See `Connection`."""
         if self._loop.is_closed():
@@ -131,6 +148,11 @@ def _quarantined(problem: JsonProblem) -> QuarantineItem | None:
     return QuarantineItem(
         problem.tenant_id, problem.project_id if problem.tenant_id else "", problem.event_id, problem.raw, problem.reasons
     )
+
+
+def _session(row: SessionRow) -> SessionLine:
+    first, last = iso_time(row.first_us * 1_000), iso_time(row.place.last_us * 1_000)
+    return SessionLine(row.tenant_id, row.project_id, row.place.session_id, row.events, first, last)
 
 
 def _line_result(outcome: Outcome) -> LineResult:

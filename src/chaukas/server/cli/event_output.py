@@ -12,6 +12,7 @@ from rich.console import Console
 
 from chaukas.server.cli.event_table import EventTable
 from chaukas.server.cli.flags import ListingFormat
+from chaukas.server.text.expression import TextQuery
 from chaukas.server.wire.json_form import event_to_openapi
 from chaukas.spec.common.v1.events_pb2 import Event
 
@@ -39,16 +40,19 @@ class EventOutput(Protocol):
         ...
 
 
-def event_output(form: ListingFormat, console: Console) -> EventOutput:
-    """The output of a form: tables on `console`, JSON as UTF-8 on standard output, whatever the locale."""
+def event_output(form: ListingFormat, console: Console, query: TextQuery | None = None) -> EventOutput:
+    """The output of a form: tables on `console`, JSON as UTF-8 on standard output, whatever the locale.
+
+    A table also shows where the words of `query` stand.
+    """
     if form is ListingFormat.TABLE:
-        return _TableOutput(console)
+        return _TableOutput(console, query)
     return _JsonLinesOutput(sys.stdout.buffer) if form is ListingFormat.JSONL else _JsonArrayOutput(sys.stdout.buffer)
 
 
 class _TableOutput:
-    def __init__(self, console: Console) -> None:
-        self._table = EventTable(console)
+    def __init__(self, console: Console, query: TextQuery | None) -> None:
+        self._table = EventTable(console, query)
 
     def write(self, events: Sequence[Event]) -> None:
         if events:

@@ -1,4 +1,7 @@
-"""Events as a table that fits the terminal: fixed columns, so that page after page lines up, coloured by status and severity."""
+"""Events as a table that fits the terminal: fixed columns, so that page after page lines up, coloured by status and severity.
+
+When words were searched for, the places where they stand follow each event, each on a line of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from rich.text import Text
 
 from chaukas.server.cli.enums import EVENT_STATUSES, EVENT_TYPES, SEVERITIES
 from chaukas.server.cli.event_line import describe, printable
+from chaukas.server.cli.snippet_lines import snippet_lines
 from chaukas.server.cli.times import shown_time
+from chaukas.server.text.expression import TextQuery
 from chaukas.spec.common.v1.events_pb2 import Event, EventStatus, Severity
 
 __all__ = ["EventTable"]
@@ -58,8 +63,10 @@ _COLUMNS = (
 class EventTable:
     """Prints pages of events under one heading."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, query: TextQuery | None = None) -> None:
+        """`query` is what was searched for; its words are highlighted."""
         self._console = console
+        self._query = query
         self._columns = [column for column in _COLUMNS if console.width >= column.terminal_min]
         taken = sum(column.width + _GAP for column in self._columns)
         self._content_width = max(_CONTENT_WIDTH_MIN, console.width - taken)
@@ -67,6 +74,15 @@ class EventTable:
 
     def print(self, events: Iterable[Event]) -> None:
         """One line per event; the heading stands above the first page only."""
+        if self._query is None:
+            self._print_rows(events)
+            return
+        for event in events:
+            self._print_rows([event])
+            for line in snippet_lines(event, self._query, self._console.width):
+                self._console.print(line, no_wrap=True, overflow="ellipsis")
+
+    def _print_rows(self, events: Iterable[Event]) -> None:
         table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, show_header=not self._heading_printed)
         for column in self._columns:
             table.add_column(column.title, width=column.width, no_wrap=True, overflow="ellipsis")

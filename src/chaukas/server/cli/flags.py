@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 __all__ = [
+    "AgentFlag",
     "ConfigFlag",
     "DataDirectoryFlag",
     "GrpcFlag",
@@ -22,11 +23,19 @@ __all__ = [
     "ProjectFlag",
     "ServerFlag",
     "ServerNameFlag",
+    "SessionFlag",
     "SetFlag",
+    "SeveritiesFlag",
     "SinceFlag",
+    "SpanFlag",
     "StateDirectoryFlag",
+    "StatusesFlag",
     "SummaryFormat",
+    "TagsFlag",
     "TenantFlag",
+    "TextFlag",
+    "TraceFlag",
+    "TypesFlag",
     "UntilFlag",
     "WorkersFlag",
     "filter_flag",
@@ -79,12 +88,20 @@ OfflineConfigFlag = Annotated[
     ),
 ]
 ConfigFlag = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings.")]
+# Whether a directory can be read is the server's and the doctor's to say: they know what to do about it.
 DataDirectoryFlag = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="Directory of the event store.", show_default="chaukas-data")
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Directory of the event store.", show_default="chaukas-data", readable=False),
 ]
 StateDirectoryFlag = Annotated[
     Path | None,
-    typer.Option("--state", metavar="DIR", help="Directory of keys, kept apart from the data.", show_default="chaukas-state"),
+    typer.Option(
+        "--state",
+        metavar="DIR",
+        help="Directory of keys, kept apart from the data.",
+        show_default="chaukas-state",
+        readable=False,
+    ),
 ]
 GrpcFlag = Annotated[
     str | None, typer.Option("--grpc", metavar="HOST:PORT", help="Where gRPC listens.", show_default="127.0.0.1:50051")
@@ -126,6 +143,20 @@ def filter_flag(name: str, metavar: str, text: str) -> Any:  # noqa: ANN401  wha
     return typer.Option(name, metavar=metavar, help=text, rich_help_panel=_EVENTS, show_default=False)
 
 
+SessionFlag = Annotated[str | None, filter_flag("--session", "ID", "Only this session.")]
+AgentFlag = Annotated[str | None, filter_flag("--agent", "ID", "Only this agent.")]
+TraceFlag = Annotated[str | None, filter_flag("--trace", "ID", "Only this trace.")]
+SpanFlag = Annotated[str | None, filter_flag("--span", "ID", "Only this span.")]
+TypesFlag = Annotated[list[str] | None, filter_flag("--type", "TYPE", "Only these types, such as TOOL_CALL_START; repeatable.")]
+StatusesFlag = Annotated[list[str] | None, filter_flag("--status", "STATUS", "Only these statuses, such as FAILED; repeatable.")]
+SeveritiesFlag = Annotated[
+    list[str] | None, filter_flag("--severity", "SEVERITY", "Only these severities, such as ERROR; repeatable.")
+]
+TagsFlag = Annotated[list[str] | None, filter_flag("--tag", "TAG", "Only with this tag; repeated, all must be there.")]
+TextFlag = Annotated[
+    str | None,
+    filter_flag("--text", "WORDS", 'Only with all these words; a "phrase" in quotation marks, a beginning with *.'),
+]
 TenantFlag = Annotated[str | None, filter_flag("--tenant", "ID", "Only this tenant.")]
 ProjectFlag = Annotated[str | None, filter_flag("--project", "ID", "Only this project.")]
 SinceFlag = Annotated[

@@ -8,25 +8,19 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
+from dataclasses import asdict, fields
+from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from typing import Any, Final, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from chaukas.server.cli.failure import CommandError
 from chaukas.server.cli.line_result import LEFT_OUT, LineResult
-from chaukas.server.errors import (
-    ChaukasError,
-    InvalidRequestError,
-    NotFoundError,
-    OverloadedError,
-    PermissionDeniedError,
-    RequestTooLargeError,
-    StorageError,
-    UnauthenticatedError,
-)
+from chaukas.server.cli.server_url import ServerUrl
+from chaukas.server.cli.session_line import Asked, SessionLine
+from chaukas.server.explain.rendering.forms import AnswerForm
+from chaukas.server.operations.explained_events import Subject
 from chaukas.server.storage.contract import IngestStatus, Outcome, QuarantineRow
 from chaukas.server.wire.json_form import JsonProblem
 from chaukas.spec.common.v1.events_pb2 import Event, EventBatch
@@ -42,9 +36,6 @@ _TIMEOUT_S: Final = 60.0
 #: An answer is at most a page of 3 MiB, or one event that is larger and comes alone; this is many times that.
 _ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 
-#: Marks a 503 that means "too large" (the published SDK sends halves then), not "too busy".
-_SPLIT_WORDS: Final = "high memory usage"
-
 _M = TypeVar("_M", bound=Message)
 _T = TypeVar("_T")
 
@@ -53,18 +44,8 @@ class HttpConnection:
     """Implements `Connection`; calls the server when something is asked of it, and keeps the connection for the next time."""
 
     def __init__(self, server_url: str) -> None:
-        parts = urlsplit(server_url)
-        try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.query or parts.fragment:
-            raise CommandError(f"--server: {server_url!r} is not a URL such as http://127.0.0.1:8080")
-        self._url = server_url.rstrip("/")
-        # Users know the address from their SDK, where it may end in /v1.
-        self._prefix = parts.path.rstrip("/").removesuffix("/v1")
-        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        self._connection = kind(parts.hostname, port, timeout=_TIMEOUT_S)
+        self._server = ServerUrl(server_url)
+        self._connection = self._server.connection(_TIMEOUT_S)
 
     def ingest(self, items: Sequence[Event | JsonProblem]) -> list[LineResult]:
         """See `Connection`. Events travel together; what could not be read goes alone, as the text that it is."""
@@ -105,6 +86,21 @@ class HttpConnection:
         given = urlencode({name: value for name, value in parameters.items() if value})
         return self._read(lambda answer: _outcome(answer["result"]), self._call("POST", f"/v1/quarantine/resubmit?{given}"))
 
+    def sessions(self, tenant_id: str, project_id: str, page_size: int, page_token: str) -> tuple[list[SessionLine], str]:
+        """See `Connection`."""
+        parameters = {"tenant_id": tenant_id, "project_id": project_id, "page_size": str(page_size), "page_token": page_token}
+        given = urlencode({name: value for name, value in parameters.items() if value})
+        return self._read(_sessions, self._call("GET", f"/v1/sessions?{given}"))
+
+    def explained(self, what: Asked, subject: Subject, form: AnswerForm) -> str:
+        """See `Connection`."""
+        given = {name: value for name, value in asdict(subject).items() if value}
+        target = f"/v1/{what}?{urlencode({**given, 'format': form.value})}"
+        try:
+            return self._call("GET", target, accept="*/*").decode()
+        except UnicodeDecodeError as error:
+            raise self._server.foreign() from error
+
     def close(self) -> None:
         """See `Connection`."""
         self._connection.close()
@@ -114,7 +110,7 @@ class HttpConnection:
         body = IngestEventBatchRequest(event_batch=EventBatch(events=events)).SerializeToString(deterministic=True)
         results = self._read(_line_results, self._call("POST", "/v1/events/batch", body))
         if len(results) != len(events):
-            raise self._foreign()
+            raise self._server.foreign()
         return results
 
     def _ingest_text(self, problem: JsonProblem) -> LineResult:
@@ -141,17 +137,17 @@ class HttpConnection:
             return self._send(method, target, body, headers)
         except (RemoteDisconnected, ConnectionError) as error:
             if fresh:
-                raise self._unreachable(error) from error
+                raise self._server.unreachable(error, _TIMEOUT_S) from error
         except (OSError, HTTPException) as error:
-            raise self._unreachable(error) from error
+            raise self._server.unreachable(error, _TIMEOUT_S) from error
         try:
             return self._send(method, target, body, headers)
         except (OSError, HTTPException) as error:
-            raise self._unreachable(error) from error
+            raise self._server.unreachable(error, _TIMEOUT_S) from error
 
     def _send(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
         try:
-            self._connection.request(method, self._prefix + target, body, dict(headers))
+            self._connection.request(method, self._server.prefix + target, body, dict(headers))
             response: HTTPResponse = self._connection.getresponse()
             return response.status, response.read(_ANSWER_BYTES_MAX)
         except (OSError, HTTPException):
@@ -160,57 +156,25 @@ class HttpConnection:
             raise
 
     def _accept(self, status: int, body: bytes) -> bytes:
-        """The body of a success. Raises what the server's problem (RFC 9457) means."""
+        """The body of a success. Raises what the server's problem means."""
         if 200 <= status < 300:
             return body
-        detail = self._detail(status, body)
-        if status == 413 or (status == 503 and _SPLIT_WORDS in detail):
-            raise RequestTooLargeError(detail)
-        if status == 503:
-            raise OverloadedError(f"the server at {self._url} takes no requests just now: {detail}")
-        if status in _ERRORS:
-            raise _ERRORS[status](detail)
-        if status >= 500:
-            raise StorageError(f"the server at {self._url} failed: {detail}")
-        raise InvalidRequestError("", detail)
-
-    def _detail(self, status: int, body: bytes) -> str:
-        try:
-            return str(json.loads(body)["detail"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise CommandError(
-                f"{self._url} answers with status {status}, but not as a Chaukas server; check --server"
-            ) from error
+        raise self._server.problem(status, body)
 
     def _read(self, reader: Callable[[Any], _T], body: bytes) -> _T:
         """What `reader` makes of a JSON answer."""
         try:
             return reader(json.loads(body))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._foreign() from error
+            raise self._server.foreign() from error
 
     def _message(self, kind: type[_M], body: bytes) -> _M:
         try:
             return kind.FromString(body)
         except DecodeError as error:
-            raise self._foreign() from error
-
-    def _foreign(self) -> CommandError:
-        return CommandError(f"what {self._url} answers does not look like a Chaukas server; check --server")
-
-    def _unreachable(self, error: Exception) -> CommandError:
-        if isinstance(error, TimeoutError):
-            return CommandError(
-                f"the server at {self._url} did not answer within {_TIMEOUT_S:g} s; try again when it has less to do"
-            )
-        cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
-        return CommandError(
-            f"no server answers at {self._url} ({cause}): start one with `chaukas serve`, name another with --server URL, "
-            "or open a stopped server's directory with --data DIR"
-        )
+            raise self._server.foreign() from error
 
 
-_ERRORS: Final[dict[int, type[ChaukasError]]] = {401: UnauthenticatedError, 403: PermissionDeniedError, 404: NotFoundError}
 #: How the server answers for a single JSON event that it keeps aside.
 _KEPT_ASIDE: Final = {409: IngestStatus.REJECTED, 422: IngestStatus.QUARANTINED}
 
@@ -221,6 +185,11 @@ def _line_results(answer: Mapping[str, Any]) -> list[LineResult]:
 
 def _line_result(result: Mapping[str, Any]) -> LineResult:
     return LineResult(result["status"], result.get("reason", ""), result.get("quarantine_id", ""))
+
+
+def _sessions(answer: Mapping[str, Any]) -> tuple[list[SessionLine], str]:
+    names = [each.name for each in fields(SessionLine)]
+    return [SessionLine(**{name: item[name] for name in names}) for item in answer["sessions"]], answer["next_page_token"]
 
 
 def _listing(answer: Mapping[str, Any]) -> tuple[list[QuarantineRow], str]:

@@ -23,11 +23,12 @@ from typing import BinaryIO, Final
 from rich.console import Console
 
 from chaukas.server.cli.connection import Connection
+from chaukas.server.cli.delivery import deliver
 from chaukas.server.cli.event_line import printable
 from chaukas.server.cli.failure import CommandError, ExitStatus
 from chaukas.server.cli.import_progress import ImportProgress
 from chaukas.server.cli.line_result import LEFT_OUT, LineResult
-from chaukas.server.errors import ChaukasError, OverloadedError, RequestTooLargeError
+from chaukas.server.errors import ChaukasError
 from chaukas.server.storage.contract import IngestStatus
 from chaukas.server.wire.json_form import JsonProblem
 from chaukas.server.wire.json_lines import read_json_lines
@@ -39,8 +40,6 @@ __all__ = ["STDIN", "ImportSummary", "import_files"]
 STDIN: Final = "-"
 _BATCH_EVENTS_MAX: Final = 500
 _BATCH_BYTES_MAX: Final = 1024 * 1024
-#: A server that is busy is asked again after these seconds; it has held each request for a while before it refused it.
-_RETRY_AFTER_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 #: Lines that are named one by one; a file of another kind would otherwise scroll everything away.
 _NAMED_LINES_MAX: Final = 100
 _SHOWN_REASON_MAX: Final = 500
@@ -199,20 +198,7 @@ class _Import:
                 yield batch
 
     def _send(self, lines: Sequence[_Line]) -> list[LineResult]:
-        """The answers for these lines, however often the server has to be asked."""
-        for pause_s in (*_RETRY_AFTER_S, None):
-            try:
-                return self._connection.ingest([line.item for line in lines])
-            except RequestTooLargeError as error:
-                if len(lines) == 1:
-                    return [LineResult(LEFT_OUT, error.public_message)]
-                middle = len(lines) // 2
-                return self._send(lines[:middle]) + self._send(lines[middle:])
-            except OverloadedError:
-                if pause_s is None:
-                    raise
-                time.sleep(pause_s)
-        raise AssertionError("the last round returns or raises")
+        return deliver(self._connection, [line.item for line in lines])
 
     def _take(self, batch: _Batch, answer: Future[list[LineResult]]) -> None:
         """Wait for the answers of a batch, count them, and report what was not stored."""

@@ -16,6 +16,7 @@ from chaukas.server.cli.flags import ListingFormat
 from chaukas.server.cli.terminal import output_console
 from chaukas.server.cli.times import parse_time
 from chaukas.server.errors import InvalidRequestError
+from chaukas.server.text.expression import TextQuery
 from chaukas.spec.common.v1.query_pb2 import QueryRequest, QueryResponse, SortOrder, TimeRange
 
 __all__ = ["Selection", "count_events", "list_events", "scope_id", "time_range"]
@@ -39,6 +40,7 @@ class Selection:
     statuses: Sequence[str] = ()
     severities: Sequence[str] = ()
     tags: Sequence[str] = ()
+    text: str | None = None
     since: str | None = None
     until: str | None = None
 
@@ -56,10 +58,21 @@ class Selection:
         wanted.statuses.extend(EVENT_STATUSES.parse("--status", self.statuses))
         wanted.severities.extend(SEVERITIES.parse("--severity", self.severities))
         wanted.tags.extend(self.tags)
+        if self.text is not None and self.to_text_query() is not None:
+            wanted.text_query = self.text
         limits = time_range(self.since, self.until)
         if limits is not None:
             wanted.time.CopyFrom(limits)
         return request
+
+    def to_text_query(self) -> TextQuery | None:
+        """What `--text` asks for, None without it. Raises `CommandError` for what no server takes."""
+        if self.text is None:
+            return None
+        try:
+            return TextQuery.parse(self.text)
+        except InvalidRequestError as error:
+            raise CommandError(f"--text: {error.public_message.removeprefix(f'{error.field}: ')}") from error
 
 
 def scope_id(flag: str, text: str | None) -> str:
@@ -101,7 +114,7 @@ def list_events(
     request.order_by_time = SortOrder.SORT_ORDER_ASC if oldest_first else SortOrder.SORT_ORDER_DESC
     remaining = None if follow_pages else limit or _LIMIT_DEFAULT
     shown = 0
-    output = event_output(form, output_console())
+    output = event_output(form, output_console(), selection.to_text_query())
     while remaining is None or shown < remaining:
         missing = None if remaining is None else remaining - shown
         response = _page(connection, request, min(missing or _PAGE_SIZE_MAX, _PAGE_SIZE_MAX))
