@@ -1,0 +1,72 @@
+"""A question's words: the text index says where they may stand, and what it does not hold yet is read.
+
+The index is never what an answer depends on. Events behind its position are compared with the query itself, block by block; when
+the index is missing or cannot be read, that is done for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import apsw
+
+from chaukas.server.storage.sqlite.columns import EVENTS_PER_BLOCK
+from chaukas.server.storage.sqlite.segments import SegmentReader
+from chaukas.server.storage.sqlite.text_index.reader import TextIndexSnapshot
+from chaukas.server.storage.sqlite.text_index.search import TextSearch
+from chaukas.server.text.expression import TextQuery
+from chaukas.server.text.scan import TextScanner
+
+__all__ = ["TextFilter"]
+
+
+class TextFilter:
+    """One question's query, within one snapshot of the record and, if there is one, of the index."""
+
+    def __init__(
+        self,
+        database: apsw.Connection,
+        segments: SegmentReader,
+        query: TextQuery,
+        log_nos: Sequence[int],
+        index: TextIndexSnapshot | None,
+    ) -> None:
+        self._database = database
+        self._segments = segments
+        self._scanner = TextScanner(query)
+        self._index = index
+        self._search: TextSearch | None = index.search(query, log_nos) if index is not None and log_nos else None
+
+    def narrow(self, log_no: int, next_index: int, blocks: set[int] | None) -> set[int] | None:
+        """Those of the blocks that may hold matches (None: all of the log)."""
+        found = self._search.blocks(log_no) if self._search is not None else None
+        if found is None:
+            return blocks
+        unread = range(self._indexed(log_no) // EVENTS_PER_BLOCK, next_index // EVENTS_PER_BLOCK + 1)
+        return {*found, *unread} if blocks is None else {block for block in blocks if block in found or block in unread}
+
+    def matching(self, log_no: int, block_no: int, indexes: Sequence[int]) -> Iterator[int]:
+        """Those of a block's indexes whose events match, lazily, in the order given."""
+        indexed = self._indexed(log_no)
+        candidates: frozenset[int] = frozenset()
+        exact = False
+        if self._search is not None and block_no * EVENTS_PER_BLOCK < indexed:
+            candidates, exact = frozenset(self._search.in_block(log_no, block_no)), self._search.exact
+        skipped: dict[int, bool] = {}
+        for index in indexes:
+            if index < indexed:
+                if index in candidates and (exact or self._matches(log_no, index, skipped)):
+                    yield index
+            elif self._matches(log_no, index, skipped):
+                yield index
+
+    def _matches(self, log_no: int, index: int, skipped: dict[int, bool]) -> bool:
+        """Compare one event with the query; a segment without the bytes that any match needs is looked at once."""
+        segment = self._segments.segment_of(self._database, log_no, index)
+        skip = skipped.get(segment.first_index)
+        if skip is None:
+            skip = skipped[segment.first_index] = not self._scanner.may_match(b"".join(segment.bodies))
+        return not skip and self._scanner.matches(segment.bodies[index - segment.first_index])
+
+    def _indexed(self, log_no: int) -> int:
+        return self._index.indexed(log_no) if self._search is not None and self._index is not None else 0
