@@ -32,7 +32,7 @@ class PostingsMachine(RuleBasedStateMachine):
         return Postings(10, run_postings=3, merge_postings_min=2)
 
     def _write(self, keys: list[int]) -> None:
-        self.postings.add(self.database, [(pack_prefix(1, KIND_TAG, key), self.block) for key in keys])
+        self.postings.add(self.database, [([pack_prefix(1, KIND_TAG, key) for key in keys], self.block)])
 
     @rule(keys=_commits, same_block=st.booleans())
     def commit(self, keys: list[int], same_block: bool):

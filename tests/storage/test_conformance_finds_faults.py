@@ -1,8 +1,10 @@
 """The conformance suite itself: each of these faults, as drivers really have them, must make the named test fail."""
 
 import asyncio
+import re
 import unicodedata
 from dataclasses import replace
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
@@ -11,6 +13,11 @@ from chaukas.server.errors import ChaukasError, OverloadedError
 from chaukas.server.storage.contract import EventFilter, EventRecord, IngestStatus, QuarantineItem
 from chaukas.server.testing import MemoryStore, memory_store
 from chaukas.server.testing.conformance import StoreConformance
+from chaukas.server.text.event_tokens import tokens_of_event
+from chaukas.server.text.expression import Clause, TextQuery
+from chaukas.server.text.texts import texts_of
+from chaukas.server.text.tokens import tokens_of
+from chaukas.spec.common.v1.events_pb2 import Event
 
 
 class Blurred(MemoryStore):
@@ -242,6 +249,82 @@ class JoinsSessionsOfAllLogs(MemoryStore):
             return await super().stats(tenant_id, project_id, start_ns, end_ns)
 
 
+class SearchesOtherwise(MemoryStore):
+    """Base of those that have another idea of what a text query finds."""
+
+    def found(self, query, stored):
+        raise NotImplementedError
+
+    def other(self, filter):
+        if filter.text is None:
+            return filter
+        query = filter.text
+        return replace(filter, text=SimpleNamespace(matches=lambda stored: self.found(query, stored)))
+
+    async def query(self, request):
+        return await super().query(replace(request, filter=self.other(request.filter)))
+
+    async def count(self, filter):
+        return await super().count(self.other(filter))
+
+
+class IgnoresText(SearchesOtherwise):
+    def other(self, filter):
+        return replace(filter, text=None)
+
+
+class MindsCase(SearchesOtherwise):
+    def found(self, query, stored):
+        written = set(re.findall(r"\w+", " ".join(texts_of(stored))))
+        return query.matches(stored) and all(set(clause.tokens) & written for clause in query.clauses)
+
+
+class NeedsOneWord(SearchesOtherwise):
+    def found(self, query, stored):
+        return any(TextQuery((clause,)).matches(stored) for clause in query.clauses)
+
+
+class JoinsTexts(SearchesOtherwise):
+    def found(self, query, stored):
+        return query.matches_tokens([[token for tokens in tokens_of_event(stored) for token in tokens]])
+
+
+class TakesPhrasesForWords(SearchesOtherwise):
+    def found(self, query, stored):
+        return TextQuery(tuple(Clause((token,)) for clause in query.clauses for token in clause.tokens)).matches(stored)
+
+
+class KnowsNoPrefixes(SearchesOtherwise):
+    def found(self, query, stored):
+        return TextQuery(tuple(Clause(clause.tokens) for clause in query.clauses)).matches(stored)
+
+
+class SearchesTheMessageOnly(SearchesOtherwise):
+    def found(self, query, stored):
+        return query.matches_tokens([tokens_of(Event.FromString(stored).message.text)])
+
+
+class SearchesRawBytes(SearchesOtherwise):
+    def found(self, query, stored):
+        return all(token.encode() in stored.lower() for clause in query.clauses for token in clause.tokens)
+
+
+class CutsLongTexts(SearchesOtherwise):
+    def found(self, query, stored):
+        return query.matches_tokens([tokens[:10_000] for tokens in tokens_of_event(stored)])
+
+
+class IndexesLater(SearchesOtherwise):
+    """Finds in texts what was there before the last append."""
+
+    async def append(self, items):
+        self.indexed = {event.record.stored for event in self._content.events.values()}
+        return await super().append(items)
+
+    def found(self, query, stored):
+        return stored in self.indexed and query.matches(stored)
+
+
 class ClosesOnce(MemoryStore):
     async def close(self):
         assert self._serving
@@ -295,6 +378,19 @@ FAULTS = [
     (RoundsToHours, "statistics_are_exact_for_every_scope_and_range", {}),
     (RoundsToHours, "statistics_before_1970", {}),
     (JoinsSessionsOfAllLogs, "a_session_id_in_two_logs_is_two_sessions", {}),
+    (IgnoresText, "text_together_with_all_other_filters", {}),
+    (IgnoresText, "random_texts_like_a_plain_scan", {"seed": 1}),
+    (MindsCase, "what_a_text_query_finds", {"query": "refund", "found": "A REFUND", "other": "no"}),
+    (NeedsOneWord, "what_a_text_query_finds", {"query": "refund please", "found": "please refund", "other": "refund"}),
+    (NeedsOneWord, "all_words_in_any_texts_but_a_phrase_in_one", {}),
+    (JoinsTexts, "all_words_in_any_texts_but_a_phrase_in_one", {}),
+    (TakesPhrasesForWords, "what_a_text_query_finds", {"query": '"not found"', "found": "not found", "other": "found not"}),
+    (KnowsNoPrefixes, "what_a_text_query_finds", {"query": "invo*", "found": "invoice", "other": "inv"}),
+    (SearchesTheMessageOnly, "every_text_is_searched", {}),
+    (SearchesRawBytes, "every_text_is_searched", {}),
+    (SearchesRawBytes, "random_texts_like_a_plain_scan", {"seed": 2}),
+    (CutsLongTexts, "words_in_large_texts", {}),
+    (IndexesLater, "a_text_is_found_at_once", {}),
     (ClosesOnce, "closing_twice", {}),
     (StoresWhatWasCancelledByHalves, "a_cancelled_append_is_all_or_nothing", {}),
     (StoresWhatWasCancelledByHalves, "readers_beside_writers", {}),

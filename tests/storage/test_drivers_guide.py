@@ -71,7 +71,7 @@ def test_every_part_of_the_suite_is_named():
     folder = Path(chaukas.server.testing.__file__).parent
     parts = sorted(path.stem.removeprefix("conformance_") for path in folder.glob("conformance_*.py"))
     for text in (GUIDE, (Path(__file__).parent.parent / "conftest.py").read_text()):
-        named = re.search(r"\(((?:\"\w+\",? ?)+)\)", text)
+        named = re.search(r"\(\s*((?:\"\w+\",?\s*)+)\)", text)
         assert named is not None
         assert sorted(re.findall(r"\w+", named[1])) == parts
     assert len(StoreConformance.__bases__) == len(parts) - 1  # all but the base class that they share

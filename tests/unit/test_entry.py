@@ -19,9 +19,11 @@ from chaukas.server.storage.entry import (
     commitment,
     encode_entry,
     entry_head,
+    event_entries,
     leaf_hash,
     log_id_of,
     origin_of,
+    session_fields,
 )
 
 _VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "compat" / "vectors" / "entry_v1.json").read_text("utf-8"))
@@ -115,3 +117,29 @@ def test_different_logs_have_different_origins(first: tuple[str, str, str], seco
         assert origin.isascii()
         assert origin.count("/") == (3 if parts[2] else 2)
     assert all(0 <= log_id_of(origin) < 1 << 63 for origin in origins)
+
+
+@given(
+    events=st.lists(st.tuples(st.binary(max_size=60), st.integers(0, 60)), max_size=8),
+    session=st.just(b"") | _DIGESTS,
+    first_sequence=st.sampled_from([0, 120, 4_090, 4_096, 16_380]) | st.integers(0, 1 << 40),
+)
+def test_entries_in_one_loop_are_entries(events: list[tuple[bytes, int]], session: bytes, first_sequence: int):
+    """The writer's loop over many events writes what the format says of each: the same entry as made alone."""
+    salts = bytes(number % 251 for number in range(2 * SALT_BYTES * len(events)))
+    head = entry_head(KIND_EVENT, 1_789_996_800_123_456_789)
+    fields = session_fields(session, first_sequence, len(events)) if session else [b""] * len(events)
+    expected = []
+    for at, (stored, envelope_bytes) in enumerate(events):
+        envelope_salt, content_salt = salts[32 * at : 32 * at + 16], salts[32 * at + 16 : 32 * at + 32]
+        expected.append(
+            encode_entry(
+                head,
+                commitment(envelope_salt, stored[:envelope_bytes]),
+                commitment(content_salt, stored[envelope_bytes:]),
+                session,
+                first_sequence + at if session else 0,
+            )
+        )
+    stored_bytes, envelopes = [stored for stored, _ in events], [envelope for _, envelope in events]
+    assert event_entries(head, salts, stored_bytes, envelopes, fields) == expected

@@ -13,8 +13,11 @@ from .record import empty_record
 
 
 def _commit(database: apsw.Connection, postings: Postings, new: list[tuple[bytes, int]]) -> None:
+    by_block: dict[int, list[bytes]] = {}
+    for prefix, block_no in new:
+        by_block.setdefault(block_no, []).append(prefix)
     with database:
-        postings.add(database, new)
+        postings.add(database, [(prefixes, block_no) for block_no, prefixes in by_block.items()])
     postings.committed()
 
 

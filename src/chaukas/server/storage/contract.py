@@ -1,19 +1,25 @@
 """The storage contract: what a driver must do. Every "must" has a test in `chaukas.server.testing.conformance`.
 
-Callers take the narrowest protocol that serves them (`EventAppender`, `EventReader`, `StatsReader`, `QuarantineStore`); a
-driver implements their sum, `Store`. All methods are coroutines of the server's event loop; a driver does its blocking work
-in threads of its own. Times are the client's `timestamp` as whole microseconds since 1970 (`timestamp_us`, floor, may be
-negative) plus the remaining nanoseconds (`timestamp_sub_ns`, 0 to 999); server times (`received_at_ns`) are nanoseconds.
+Callers take the narrowest protocol that serves them (`EventAppender`, `EventReader`, `ArrivalReader`, `StatsReader`,
+`SessionReader`, `QuarantineStore`); a driver implements their sum, `Store`. All methods are coroutines of the server's event loop; a driver does
+its blocking work in threads of its own. Times are the client's `timestamp` as whole microseconds since 1970 (`timestamp_us`,
+floor, may be negative) plus the remaining nanoseconds (`timestamp_sub_ns`, 0 to 999); server times (`received_at_ns`) are
+nanoseconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from chaukas.server.text.expression import TextQuery
+
 __all__ = [
+    "ArrivalPoint",
+    "ArrivalReader",
+    "Arrivals",
     "EventAppender",
     "EventFilter",
     "EventReader",
@@ -27,6 +33,9 @@ __all__ = [
     "QuarantineItem",
     "QuarantineRow",
     "QuarantineStore",
+    "SessionPlace",
+    "SessionReader",
+    "SessionRow",
     "StatsReader",
     "Store",
     "StoreInfo",
@@ -125,6 +134,8 @@ class EventFilter:
     #: Half-open range of the client's timestamp in nanoseconds since 1970: start_ns <= t < end_ns.
     start_ns: int | None = None
     end_ns: int | None = None
+    #: Words that the event's texts must hold; `TextQuery.matches(stored)` decides.
+    text: TextQuery | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +175,34 @@ class Page:
     more: bool
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ArrivalPoint:
+    """A moment in the order of arrival over all logs, (received_at_ns, log_id, index), right before the event at `next_index`.
+
+    It stands for everything that was received before `received_at_ns`, and of what was received at that time, for the logs with
+    a smaller `log_id`, and for `log_id` below `next_index`.
+    """
+
+    received_at_ns: int
+    log_id: int
+    next_index: int
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """What arrived behind a position, in the order of arrival; only what is committed."""
+
+    events: list[StoredEvent]
+    #: For each of `events`, how many events of the scope (matching or not) stand in front of it or are it.
+    ranks: list[int]
+    #: The position behind everything that was looked at: for each log of the scope by `log_id`, the next index.
+    after: dict[int, int]
+    #: The last event that was looked at, as a point; None when there was nothing to look at.
+    point: ArrivalPoint | None
+    #: Whether something stands behind `after` that was not looked at.
+    more: bool
+
+
 @dataclass(slots=True)
 class EventStats:
     """Exact figures over the events of a scope and range."""
@@ -175,6 +214,26 @@ class EventStats:
     events_by_type: dict[int, int] = field(default_factory=dict)
     #: Sum over those sessions of (last - first timestamp of the *whole* session), microseconds.
     session_duration_us_sum: int = 0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SessionPlace:
+    """The place of a session in listings: (time of its last event, log_id, session_id), newest first."""
+
+    last_us: int
+    log_id: int
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session of one log; times are microseconds since 1970 by the clients' timestamps."""
+
+    place: SessionPlace
+    tenant_id: str
+    project_id: str
+    events: int
+    first_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +263,9 @@ class StoreInfo:
     sessions: int
     quarantine_items: int
     quarantine_bytes: int
+    #: Events that are not in the text index yet, and how often the process that keeps it ended and was started again.
+    text_index_lag_events: int = 0
+    text_index_restarts: int = 0
 
 
 class EventAppender(Protocol):
@@ -237,6 +299,29 @@ class EventReader(Protocol):
         ...
 
 
+class ArrivalReader(Protocol):
+    """Tells what arrived, to those who follow the record."""
+
+    async def arrivals(self, filter: EventFilter, after: Mapping[int, int] | None, limit: int, bytes_max: int) -> Arrivals:
+        """The matching events behind a position, in the order (received_at_ns, log_id, index); in each log by index.
+
+        - `after` gives the next index of each log by `log_id`; a log of the filter's scope that it does not name begins at 0.
+        - None asks for the position behind everything in scope, with `point` at its last event and without events.
+        - Must see every event whose append returned before the call, and the calls of a walk (each with the `after` of the one
+          before) must bring every match exactly once.
+        - At most `limit` events (1 or more); it ends before the event whose stored bytes would take their sum above `bytes_max`,
+          unless that is the first one. It may end earlier, even without an event, so that a call never looks at too much;
+          `more` then tells that calling again goes on. What was looked at is passed in `after` whether it matched or not.
+        - Raises `NotFoundError` when `after` names a log that is not in scope or an index behind its end: the record was
+          replaced by another one.
+        """
+        ...
+
+    async def arrivals_at(self, tenant_id: str | None, project_id: str | None, point: ArrivalPoint) -> dict[int, int]:
+        """The position at a point: for each log of the scope, the next index; exact as long as the clock was not set back."""
+        ...
+
+
 class StatsReader(Protocol):
     """Answers `GetEventStats`."""
 
@@ -245,6 +330,30 @@ class StatsReader(Protocol):
 
         A session's duration is the difference of its events' `timestamp_us`, of any size; `events_by_type` has no zeros.
         """
+        ...
+
+
+class SessionReader(Protocol):
+    """Lists sessions, and finds events by their id."""
+
+    async def sessions(
+        self,
+        tenant_id: str | None,
+        project_id: str | None,
+        limit: int,
+        after: SessionPlace | None = None,
+        session_id: str | None = None,
+    ) -> list[SessionRow]:
+        """At most `limit` sessions (1 or more) behind a place, in descending order of `SessionPlace`.
+
+        - None as tenant or project means all; `session_id` asks for the sessions of that id, one per log at most.
+        - Must see every event whose append returned before the call. Events without a session id belong to none.
+        - A session that gets a later event moves to the front; a walk that has passed the front does not meet it again.
+        """
+        ...
+
+    async def events_with_id(self, tenant_id: str | None, project_id: str | None, event_id: str) -> list[StoredEvent]:
+        """The events of an id, at most one per log of the scope, in no order."""
         ...
 
 
@@ -269,7 +378,7 @@ class QuarantineStore(Protocol):
         ...
 
 
-class Store(EventAppender, EventReader, StatsReader, QuarantineStore, Protocol):
+class Store(EventAppender, EventReader, ArrivalReader, StatsReader, SessionReader, QuarantineStore, Protocol):
     """The sum, with a life of its own."""
 
     async def open(self) -> None:

@@ -7,24 +7,36 @@ RFC 6962 §2.1. These formats outlive the code: they change only with a decision
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from urllib.parse import quote
 
 __all__ = [
     "ENTRY_VERSION",
     "KIND_EVENT",
+    "KIND_KEY",
+    "KIND_QUARANTINED",
+    "ORIGIN_BYTES_MAX",
     "SALT_BYTES",
     "commitment",
     "encode_entry",
     "entry_head",
+    "entry_kind",
+    "event_entries",
     "leaf_hash",
     "log_id_of",
     "origin_of",
+    "session_fields",
 ]
 
 ENTRY_VERSION = 1
 #: `LOG_ENTRY_KIND_EVENT`.
 KIND_EVENT = 1
+#: `LOG_ENTRY_KIND_QUARANTINED` and `LOG_ENTRY_KIND_KEY`.
+KIND_QUARANTINED = 2
+KIND_KEY = 3
+#: No log has a longer origin (DESIGN "Origin"); a tenant whose events would need one has its events quarantined.
+ORIGIN_BYTES_MAX = 255
 #: Length in bytes of each of the three salts (envelope, content, session).
 SALT_BYTES = 16
 
@@ -71,6 +83,11 @@ def entry_head(kind: int, received_at_ns: int) -> bytes:
     return head + b"\x18" + _varint(received_at_ns) if received_at_ns else head
 
 
+def entry_kind(entry: bytes) -> int:
+    """The kind of an entry that `encode_entry` wrote: version and kind are its first two fields, of two bytes each."""
+    return entry[3]
+
+
 def encode_entry(
     head: bytes,
     envelope_commitment: bytes,
@@ -91,3 +108,33 @@ def encode_entry(
     if principal_key:
         entry += b"\x40" + _varint(principal_key)
     return entry
+
+
+def session_fields(session_commitment: bytes, first_sequence: int, events: int) -> list[bytes]:
+    """The session's fields in the entries of consecutive events of one session, as `encode_entry` writes them."""
+    start = b"\x32\x20" + session_commitment + b"\x38"
+    numbers = range(first_sequence, first_sequence + events)
+    if numbers.stop <= len(_SMALL_VARINTS):
+        return [start + varint for varint in _SMALL_VARINTS[numbers.start : numbers.stop]]
+    return [start + _varint(number) for number in numbers]
+
+
+def event_entries(
+    head: bytes, salts: bytes, stored: Sequence[bytes], envelopes: Sequence[int], sessions: Iterable[bytes]
+) -> list[bytes]:
+    """The entries of consecutive events of one commit, with the commitments to what is stored.
+
+    `salts` holds two salts for each event, envelope and content; `envelopes` the lengths of the envelopes in bytes; `sessions`
+    what `session_fields` made, b"" for an event without a session. The same as `encode_entry` for each of them, in one loop,
+    because every event that arrives passes here.
+    """
+    entries: list[bytes] = []
+    head += b"\x22\x20"
+    start = 0
+    for body, envelope_bytes, session in zip(stored, envelopes, sessions, strict=True):
+        middle, end = start + SALT_BYTES, start + 2 * SALT_BYTES
+        envelope_commitment = sha256(salts[start:middle] + body[:envelope_bytes]).digest()
+        content_commitment = sha256(salts[middle:end] + body[envelope_bytes:]).digest()
+        entries.append(head + envelope_commitment + b"\x2a\x20" + content_commitment + session)
+        start = end
+    return entries

@@ -16,6 +16,7 @@ The tests are plain functions and need pytest alone. See `docs/drivers.md`.
 from __future__ import annotations
 
 from chaukas.server.testing.conformance_append import AppendConformance
+from chaukas.server.testing.conformance_arrivals import ArrivalConformance
 from chaukas.server.testing.conformance_case import StoreFactory
 from chaukas.server.testing.conformance_concurrency import ConcurrencyConformance
 from chaukas.server.testing.conformance_filters import FilterConformance
@@ -23,8 +24,10 @@ from chaukas.server.testing.conformance_life import LifeConformance
 from chaukas.server.testing.conformance_oracle import OracleConformance
 from chaukas.server.testing.conformance_order import OrderConformance
 from chaukas.server.testing.conformance_quarantine import QuarantineConformance
+from chaukas.server.testing.conformance_sessions import SessionConformance
 from chaukas.server.testing.conformance_stats import StatsConformance
 from chaukas.server.testing.conformance_strings import StringConformance
+from chaukas.server.testing.conformance_text import TextConformance
 
 __all__ = ["StoreConformance", "StoreFactory"]
 
@@ -34,8 +37,11 @@ class StoreConformance(
     QuarantineConformance,
     FilterConformance,
     StringConformance,
+    TextConformance,
     OrderConformance,
     StatsConformance,
+    SessionConformance,
+    ArrivalConformance,
     ConcurrencyConformance,
     LifeConformance,
     OracleConformance,

@@ -9,12 +9,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections import ChainMap, Counter
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from chaukas.server.errors import OverloadedError, StorageError
+from chaukas.server.errors import NotFoundError, OverloadedError, StorageError
 from chaukas.server.storage.contract import (
+    ArrivalPoint,
+    Arrivals,
     EventFilter,
     EventRecord,
     EventStats,
@@ -22,9 +24,10 @@ from chaukas.server.storage.contract import (
     Outcome,
     Page,
     PageRequest,
-    Position,
     QuarantineItem,
     QuarantineRow,
+    SessionPlace,
+    SessionRow,
     StoredEvent,
     StoreInfo,
 )
@@ -38,7 +41,9 @@ from chaukas.server.storage.entry import (
     log_id_of,
     origin_of,
 )
+from chaukas.server.testing.memory_events import answer_of, arrival_of, passes, position_of, session_of
 from chaukas.server.testing.memory_journal import Change, Journal, KeptEvent
+from chaukas.server.testing.memory_sessions import sessions_of
 
 __all__ = ["KeptEvent", "MemoryStore"]
 
@@ -147,12 +152,12 @@ class MemoryStore:
     async def query(self, request: PageRequest) -> Page:
         """One page: all matches sorted, those behind `after` taken, cut where `limit` or `bytes_max` would be passed."""
         self._require_serving()
-        matches = [event for event in self._content.events.values() if _matches(event.record, request.filter)]
-        matches.sort(key=_position, reverse=request.descending)
+        matches = [event for event in self._content.events.values() if passes(event.record, request.filter)]
+        matches.sort(key=position_of, reverse=request.descending)
         if request.after is not None:
             after = request.after
             matches = [
-                event for event in matches if (_position(event) < after if request.descending else _position(event) > after)
+                event for event in matches if (position_of(event) < after if request.descending else position_of(event) > after)
             ]
         page: list[KeptEvent] = []
         size_bytes = 0
@@ -161,29 +166,74 @@ class MemoryStore:
             if page and size_bytes > request.bytes_max:
                 break
             page.append(event)
-        return Page(events=[_answer(event) for event in page], more=len(matches) > len(page))
+        return Page(events=[answer_of(event) for event in page], more=len(matches) > len(page))
 
     async def count(self, filter: EventFilter) -> int:
         """How many events match."""
         self._require_serving()
-        return sum(_matches(event.record, filter) for event in self._content.events.values())
+        return sum(passes(event.record, filter) for event in self._content.events.values())
+
+    async def arrivals(self, filter: EventFilter, after: Mapping[int, int] | None, limit: int, bytes_max: int) -> Arrivals:
+        """Everything in scope sorted by its arrival, looked at from the position on until the answer is full."""
+        scope = self._arrived(filter.tenant_id, filter.project_id)
+        ends = {event.log_id: event.index + 1 for event in scope}
+        if after is None:
+            return Arrivals([], [], ends, arrival_of(scope[-1]) if scope else None, more=False)
+        if any(index > ends.get(log_id, -1) for log_id, index in after.items()):
+            raise NotFoundError("the position is not one of this record")
+        behind = [event for event in scope if event.index >= after.get(event.log_id, 0)]
+        found = Arrivals([], [], dict(after), None, more=False)
+        size_bytes = 0
+        for event in behind:
+            matches = passes(event.record, filter)
+            size_bytes += matches * len(event.record.stored)
+            if len(found.events) == limit or (matches and found.events and size_bytes > bytes_max):
+                found.more = True
+                break
+            found.after[event.log_id] = event.index + 1
+            found.point = arrival_of(event)
+            if matches:
+                found.events.append(answer_of(event))
+                found.ranks.append(sum(found.after.values()))
+        return found
+
+    async def arrivals_at(self, tenant_id: str | None, project_id: str | None, point: ArrivalPoint) -> dict[int, int]:
+        """For each log in scope, how many events stand before the point."""
+        scope = self._arrived(tenant_id, project_id)
+        before = Counter(event.log_id for event in scope if arrival_of(event) <= point)
+        return {event.log_id: before[event.log_id] for event in scope}
 
     async def stats(self, tenant_id: str | None, project_id: str | None, start_ns: int | None, end_ns: int | None) -> EventStats:
         """Figures over the events of the range; a session belongs to one log, and its duration is that of the whole session."""
         self._require_serving()
         wanted = EventFilter(tenant_id=tenant_id, project_id=project_id, start_ns=start_ns, end_ns=end_ns)
-        events = [event for event in self._content.events.values() if _matches(event.record, wanted)]
-        sessions = {_session(event) for event in events if event.record.session_id}
+        events = [event for event in self._content.events.values() if passes(event.record, wanted)]
+        sessions = {session_of(event) for event in events if event.record.session_id}
         times_us: dict[tuple[str, str], list[int]] = {session: [] for session in sessions}
         for event in self._content.events.values():
-            if _session(event) in sessions:
-                times_us[_session(event)].append(event.record.timestamp_us)
+            if session_of(event) in sessions:
+                times_us[session_of(event)].append(event.record.timestamp_us)
         return EventStats(
             total_events=len(events),
             total_sessions=len(sessions),
             events_by_type=dict(Counter(event.record.type for event in events)),
             session_duration_us_sum=sum(max(times) - min(times) for times in times_us.values()),
         )
+
+    async def sessions(
+        self,
+        tenant_id: str | None,
+        project_id: str | None,
+        limit: int,
+        after: SessionPlace | None = None,
+        session_id: str | None = None,
+    ) -> list[SessionRow]:
+        """Sessions, newest first."""
+        return sessions_of(self._arrived(tenant_id, project_id), limit, after, session_id)
+
+    async def events_with_id(self, tenant_id: str | None, project_id: str | None, event_id: str) -> list[StoredEvent]:
+        """The events of that id in scope."""
+        return [answer_of(event) for event in self._arrived(tenant_id, project_id) if event.record.event_id == event_id]
 
     async def quarantine_list(
         self, tenant_id: str | None, project_id: str | None, limit: int, after: str | None = None
@@ -225,6 +275,11 @@ class MemoryStore:
     def log(self, origin: str) -> list[KeptEvent]:
         """The events of one log in the order of their indices, with entries and salts: what a driver's are compared with."""
         return [event for event in self._content.events.values() if event.origin == origin]
+
+    def _arrived(self, tenant_id: str | None, project_id: str | None) -> list[KeptEvent]:
+        self._require_serving()
+        wanted = EventFilter(tenant_id=tenant_id, project_id=project_id)
+        return sorted((event for event in self._content.events.values() if passes(event.record, wanted)), key=arrival_of)
 
     def _require_serving(self) -> None:
         if not self._serving:
@@ -318,39 +373,3 @@ def _quarantine(draft: _Content, change: Change, item: QuarantineItem, now_ns: i
     draft.keep_row(row)
     change.rows.append(row)
     return Outcome(IngestStatus.QUARANTINED, item.event_id, reason="; ".join(item.reasons), quarantine_id=row.quarantine_id)
-
-
-def _matches(record: EventRecord, wanted: EventFilter) -> bool:
-    at_ns = record.timestamp_us * 1_000 + record.timestamp_sub_ns
-    return (
-        wanted.tenant_id in (None, record.tenant_id)
-        and wanted.project_id in (None, record.project_id)
-        and wanted.session_id in (None, record.session_id)
-        and wanted.agent_id in (None, record.agent_id)
-        and wanted.span_id in (None, record.span_id)
-        and wanted.trace_id in (None, record.trace_id)
-        and (not wanted.types or record.type in wanted.types)
-        and (not wanted.statuses or record.status in wanted.statuses)
-        and (not wanted.severities or record.severity in wanted.severities)
-        and wanted.tags <= set(record.tags)
-        and (wanted.start_ns is None or wanted.start_ns <= at_ns)
-        and (wanted.end_ns is None or at_ns < wanted.end_ns)
-    )
-
-
-def _position(event: KeptEvent) -> Position:
-    return Position(event.record.timestamp_us, event.record.timestamp_sub_ns, event.log_id, event.index)
-
-
-def _session(event: KeptEvent) -> tuple[str, str]:
-    return event.origin, event.record.session_id
-
-
-def _answer(event: KeptEvent) -> StoredEvent:
-    return StoredEvent(
-        position=_position(event),
-        origin=event.origin,
-        stored=event.record.stored,
-        received_at_ns=event.received_at_ns,
-        leaf_hash_before=event.leaf_hash_before,
-    )

@@ -33,6 +33,8 @@ _DECLARES_SERVER_TIMESTAMP = "server_timestamp" in Event.DESCRIPTOR.fields_by_na
 #: Each of them costs a look, by which an event that is made of nothing else could keep a server busy.
 _UNKNOWN_FIELDS_MAX = 1000
 
+#: First byte of the tag of `trace_id`; as a number, because the search for a single byte is the fastest.
+_TRACE_ID_TAG = 0xBA
 #: Tag and length of a `trace_id` of up to 127 bytes, by its length.
 _TRACE_ID_HEADS = tuple(bytes((0xBA, 0x01, length)) for length in range(128))
 #: Above this size the field-by-field scan beats searching the bytes for the trace id.
@@ -91,7 +93,8 @@ def envelope_length(stored: bytes, trace_id: str = "") -> int:
     `MalformedError` for bytes that are no serialised message.
 
     The shortcut: the event has this trace id, so its field 23 stands somewhere in the bytes exactly as `needle`. If `needle`
-    occurs once only, that occurrence is the field, whatever the other strings hold. Known fields that follow it are above 23;
+    occurs once only, that occurrence is the field, whatever the other strings hold; and so it is, found much faster, if the
+    first byte of its tag occurs once only, as in most events. Known fields that follow it are above 23;
     but a declared number with a wrong wire type is unknown, comes last, and may be below 24. So the tag that follows is looked
     at: a tag is number << 3 | wire type, numbers above 23 begin at 192, and two bytes that settle it are C0 01 and above.
     """
@@ -99,9 +102,13 @@ def envelope_length(stored: bytes, trace_id: str = "") -> int:
         value = trace_id.encode()
         size = len(value)
         if size < 128:
-            needle = _TRACE_ID_HEADS[size] + value
-            start = stored.find(needle)
-            if stored.find(needle, start + 1) < 0:
+            start = stored.find(_TRACE_ID_TAG)
+            unique = stored.find(_TRACE_ID_TAG, start + 1) < 0
+            if not unique:
+                needle = _TRACE_ID_HEADS[size] + value
+                start = stored.find(needle)
+                unique = stored.find(needle, start + 1) < 0
+            if unique:
                 end = start + 3 + size
                 if end == len(stored):
                     return end

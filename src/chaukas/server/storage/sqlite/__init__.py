@@ -1,5 +1,6 @@
-"""The embedded driver on SQLite."""
+"""The embedded store: one SQLite database in one directory, written by one process."""
 
 from chaukas.server.storage.sqlite.store import SqliteStore
+from chaukas.server.storage.sqlite.text_index.keeper import TextIndexSettings
 
-__all__ = ["SqliteStore"]
+__all__ = ["SqliteStore", "TextIndexSettings"]

@@ -6,17 +6,30 @@ what the database says; when a transaction fails the copy is thrown away and rea
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from itertools import repeat
 
 import apsw
 import zstandard
 
+from chaukas.server.errors import StorageError
 from chaukas.server.storage.contract import EventRecord, IngestStatus, Outcome, QuarantineItem
-from chaukas.server.storage.entry import KIND_EVENT, SALT_BYTES, encode_entry, entry_head, leaf_hash
+from chaukas.server.storage.entry import (
+    KIND_EVENT,
+    KIND_QUARANTINED,
+    ORIGIN_BYTES_MAX,
+    SALT_BYTES,
+    entry_head,
+    event_entries,
+    leaf_hash,
+    origin_of,
+    session_fields,
+)
+from chaukas.server.storage.log_contract import OtherEntry
 from chaukas.server.storage.sqlite.blocks import BlockReader, write_slice
 from chaukas.server.storage.sqlite.columns import EVENTS_PER_BLOCK, SliceBuilder
 from chaukas.server.storage.sqlite.duplicates import Duplicates
@@ -30,7 +43,7 @@ from chaukas.server.storage.sqlite.postings import (
     KIND_TAG,
     KIND_TRACE,
     Postings,
-    pack_prefix,
+    pack_prefixes,
 )
 from chaukas.server.storage.sqlite.quarantine import Quarantine
 from chaukas.server.storage.sqlite.segments import (
@@ -39,6 +52,7 @@ from chaukas.server.storage.sqlite.segments import (
     SEGMENT_EVENTS_MAX,
     SegmentReader,
     encode_bodies,
+    join_entries,
 )
 from chaukas.server.storage.sqlite.sessions import HOUR_US, Rollup, Sessions
 
@@ -49,14 +63,15 @@ _COMPRESSION_LEVEL = 1
 
 
 class _Part:
-    """The new events of one log in one transaction, in order, with their id keys."""
+    """The new events of one log in one transaction, in order, with their id keys and the prefixes of their postings."""
 
-    __slots__ = ("head", "keys", "records")
+    __slots__ = ("head", "keys", "prefixes", "records")
 
     def __init__(self, head: LogHead) -> None:
         self.head = head
         self.records: list[EventRecord] = []
         self.keys: list[int] = []
+        self.prefixes: list[bytes] = []
 
 
 def _end_of_run(records: list[EventRecord], start: int) -> int:
@@ -97,15 +112,45 @@ class Appender:
 
     def append(self, items: Sequence[EventRecord | QuarantineItem]) -> list[Outcome]:
         """One transaction; see `EventAppender.append`."""
+        with self._transaction():
+            outcomes = self._append(items, time.time_ns())
+        self._postings.committed()
+        return outcomes
+
+    def append_others(self, log_id: int, entries: Sequence[OtherEntry]) -> int:
+        """One transaction; see `LogWriter.append_others`."""
+        with self._transaction():
+            head = self._logs.head_of(self._database, log_id)
+            if head is None:
+                raise StorageError(f"there is no log with the number {log_id}")
+            first_index = head.next_index
+            self._append_others(head, entries)
+        return first_index
+
+    def log_quarantined(self, items_max: int) -> int:
+        """One transaction; see `LogWriter.log_quarantined`."""
+        with self._transaction():
+            waiting = self._quarantine.unlogged(self._database, items_max)
+            for number, tenant_id, project_id, raw in waiting:
+                place = -1
+                if len(origin_of(self._logs.server_name, tenant_id, project_id)) <= ORIGIN_BYTES_MAX:
+                    head = self._logs.head(self._database, tenant_id, project_id, create=True)
+                    if head is None:
+                        raise AssertionError("a log is created when it is missing")
+                    place = head.log_no << INDEX_BITS | head.next_index
+                    self._append_others(head, [OtherEntry(KIND_QUARANTINED, b"", raw)])
+                self._quarantine.logged(self._database, number, place)
+        return len(waiting)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
         self._database.execute("BEGIN IMMEDIATE")
         try:
-            outcomes = self._append(items, time.time_ns())
+            yield
             self._database.execute("COMMIT")
         except BaseException:
             self._roll_back()
             raise
-        self._postings.committed()
-        return outcomes
 
     def _roll_back(self) -> None:
         """Leave no transaction open and no memory of what was not stored."""
@@ -118,7 +163,7 @@ class Appender:
     def _append(self, items: Sequence[EventRecord | QuarantineItem], now_ns: int) -> list[Outcome]:
         self._rollups = {}
         parts, outcomes = self._sort_out(items, now_ns)
-        postings: list[tuple[bytes, int]] = []
+        postings: list[tuple[list[bytes], int]] = []
         for part in parts:
             if part.records:
                 self._append_part(part, now_ns, postings)
@@ -155,16 +200,17 @@ class Appender:
     ) -> None:
         log_no, origin = part.head.log_no, part.head.origin
         keys = self._keys.keys([record.event_id for record in records])
-        stored = self._duplicates.stored(self._database, log_no, records, keys)
+        prefixes = pack_prefixes(log_no, KIND_EVENT_ID, keys)
+        stored = self._duplicates.stored(self._database, log_no, records, keys, prefixes)
         index = part.head.next_index
         if not stored and len({record.event_id for record in records}) == len(records):
-            part.records, part.keys = records, keys
+            part.records, part.keys, part.prefixes = records, keys, prefixes
             for record, place in zip(records, places, strict=True):
                 outcomes[place] = Outcome(IngestStatus.ACCEPTED, record.event_id, "", origin, index)
                 index += 1
             return
         first_here: dict[str, tuple[EventRecord, Outcome]] = {}
-        for record, key, place in zip(records, keys, places, strict=True):
+        for record, key, prefix, place in zip(records, keys, prefixes, places, strict=True):
             event_id = record.event_id
             known = stored.get(event_id)
             earlier = first_here.get(event_id)
@@ -173,6 +219,7 @@ class Appender:
                 first_here[event_id] = (record, outcome)
                 part.records.append(record)
                 part.keys.append(key)
+                part.prefixes.append(prefix)
                 index += 1
                 continue
             if known is not None:
@@ -188,7 +235,7 @@ class Appender:
             kept = self._quarantine.keep(self._database, item, now_ns)
             outcomes[place] = Outcome(IngestStatus.REJECTED, event_id, reason, quarantine_id=kept)
 
-    def _append_part(self, part: _Part, now_ns: int, postings: list[tuple[bytes, int]]) -> None:
+    def _append_part(self, part: _Part, now_ns: int, postings: list[tuple[list[bytes], int]]) -> None:
         """Cut a log's new events into slices that end at block boundaries and segments that end at slices."""
         head = part.head
         head.received_at_ns = max(head.received_at_ns, now_ns)
@@ -199,16 +246,37 @@ class Appender:
             end = min(start + room, len(part.records))
             records = part.records[start:end]
             first_index = head.next_index
-            columns, commitments = self._columns(head.log_no, records, part.keys[start:end], rollup)
-            self._write_segments(head, records, commitments)
+            columns, sessions = self._columns(head.log_no, records, part.keys[start:end], rollup)
+            self._write_segments(head, records, sessions)
             write_slice(self._database, self._compressor, head.log_no, first_index, columns)
-            self._collect_postings(head.log_no, first_index // EVENTS_PER_BLOCK, columns, postings)
+            prefixes = part.prefixes[start:end] + self._prefixes(head.log_no, columns)
+            postings.append((prefixes, first_index // EVENTS_PER_BLOCK))
             start = end
+
+    def _append_others(self, head: LogHead, entries: Sequence[OtherEntry]) -> None:
+        """Entries that are no events: each in a segment of its own, and a gap in the columns of the events."""
+        head.received_at_ns = max(head.received_at_ns, time.time_ns())
+        for entry in entries:
+            salts = os.urandom(2 * SALT_BYTES)
+            stored, first_index = entry.envelope + entry.content, head.next_index
+            start = entry_head(entry.kind, head.received_at_ns)
+            packed = event_entries(start, salts, [stored], [len(entry.envelope)], [b""])
+            row = (
+                head.log_no << INDEX_BITS | first_index, 1, head.received_at_ns, head.last_leaf, salts, b"",
+                join_entries(packed), encode_bodies(self._compressor, [stored], [len(entry.envelope)]),
+            )  # fmt: skip
+            self._database.execute(_SQL_SEGMENT, row)
+            head.next_index += 1
+            head.last_leaf = leaf_hash(packed[0])
+            columns = SliceBuilder()
+            columns.add_gap(head.received_at_ns // 1_000, 1)
+            write_slice(self._database, self._compressor, head.log_no, first_index, columns)
+        self._logs.advance_others(self._database, head, len(entries))
 
     def _columns(
         self, log_no: int, records: list[EventRecord], keys: list[int], rollup: Rollup
-    ) -> tuple[SliceBuilder, list[tuple[bytes, int]]]:
-        """The columns of a slice, and each event's session commitment and sequence.
+    ) -> tuple[SliceBuilder, list[bytes]]:
+        """The columns of a slice, and the session's fields in each event's entry.
 
         Neighbours mostly share session, trace, agent and tags: what is the same for a run of events is looked up once.
         """
@@ -224,7 +292,8 @@ class Appender:
         columns.span = [spans.setdefault(record.span_id, len(spans)) for record in records]
         hours = [timestamp // HOUR_US for timestamp in timestamps]
         rollup.by_hour_and_type.update(zip(hours, columns.type, strict=True))
-        commitments: list[tuple[bytes, int]] = []
+        self._sessions.load(self._database, log_no, {record.session_id for record in records})
+        sessions: list[bytes] = []
         start = 0
         while start < len(records):
             first = records[start]
@@ -232,67 +301,57 @@ class Appender:
             length = end - start
             session_at = 0
             if first.session_id:
-                session = self._sessions.touch(self._database, log_no, first.session_id, timestamps[start:end], hours[start:end])
-                commitments += zip(repeat(session.commitment), range(session.events, session.events + length), strict=False)
+                session = self._sessions.touch(log_no, first.session_id, timestamps[start:end], hours[start:end])
+                sessions += session_fields(session.commitment, session.events, length)
                 session.events += length
                 session_at = numbers.setdefault(session.session_no, len(numbers))
             else:
-                commitments += repeat((b"", 0), length)
+                sessions += repeat(b"", length)
             columns.session += repeat(session_at, length)
             columns.trace += repeat(traces.setdefault(first.trace_id, len(traces)), length)
             columns.agent += repeat(agents.setdefault(first.agent_id, len(agents)), length)
             columns.tagset += repeat(tagsets.setdefault(first.tags, len(tagsets)), length)
             start = end
-        return columns, commitments
+        return columns, sessions
 
-    def _write_segments(self, head: LogHead, records: list[EventRecord], commitments: list[tuple[bytes, int]]) -> None:
+    def _write_segments(self, head: LogHead, records: list[EventRecord], sessions: list[bytes]) -> None:
         start, size = 0, 0
         for at, record in enumerate(records):
             length = len(record.stored)
             if at > start and (at - start >= SEGMENT_EVENTS_MAX or size + length > SEGMENT_BYTES_MAX):
-                self._write_segment(head, records[start:at], commitments[start:at])
+                self._write_segment(head, records[start:at], sessions[start:at])
                 start, size = at, 0
             size += length
-        self._write_segment(head, records[start:], commitments[start:])
+        self._write_segment(head, records[start:], sessions[start:])
 
-    def _write_segment(self, head: LogHead, records: list[EventRecord], commitments: list[tuple[bytes, int]]) -> None:
+    def _write_segment(self, head: LogHead, records: list[EventRecord], sessions: list[bytes]) -> None:
         events = len(records)
         salts = os.urandom(2 * SALT_BYTES * events)
-        start_of_entry = entry_head(KIND_EVENT, head.received_at_ns)
+        stored = [record.stored for record in records]
+        envelopes = [record.envelope_bytes for record in records]
+        entries = event_entries(entry_head(KIND_EVENT, head.received_at_ns), salts, stored, envelopes, sessions)
         # Bytes that were stored as they came are compared as they are; a digest is needed only beside enriched ones.
         keeps_digests = any(record.received is not record.stored for record in records)
-        digests: list[bytes] = []
-        entries: list[bytes] = []
-        at = 0
-        entry = b""
-        for record, (session_commitment, sequence) in zip(records, commitments, strict=True):
-            middle, end = at + SALT_BYTES, at + 2 * SALT_BYTES
-            stored, envelope_bytes = record.stored, record.envelope_bytes
-            if keeps_digests:
-                digests.append(sha256(salts[at:end] + record.received).digest())
-            entry = encode_entry(
-                start_of_entry,
-                sha256(salts[at:middle] + stored[:envelope_bytes]).digest(),
-                sha256(salts[middle:end] + stored[envelope_bytes:]).digest(),
-                session_commitment,
-                sequence,
-            )
-            entries.append(len(entry).to_bytes(1, "big") + entry)
-            at = end
-        bodies = encode_bodies(self._compressor, [r.stored for r in records], [r.envelope_bytes for r in records])
         row = (
             head.log_no << INDEX_BITS | head.next_index, events, head.received_at_ns, head.last_leaf,
-            salts, b"".join(digests), b"".join(entries), bodies,
+            salts, _digests(salts, records) if keeps_digests else b"", join_entries(entries),
+            encode_bodies(self._compressor, stored, envelopes),
         )  # fmt: skip
         self._database.execute(_SQL_SEGMENT, row)
         head.next_index += events
-        head.last_leaf = leaf_hash(entry)
+        head.last_leaf = leaf_hash(entries[-1])
 
-    def _collect_postings(self, log_no: int, block_no: int, columns: SliceBuilder, postings: list[tuple[bytes, int]]) -> None:
+    def _prefixes(self, log_no: int, columns: SliceBuilder) -> list[bytes]:
+        """The prefixes of a slice's postings but for those of the event ids, which are made with the look for duplicates."""
         keys = self._keys.keys
-        postings.extend((pack_prefix(log_no, KIND_EVENT_ID, number), block_no) for number in columns.id_key)
-        postings.extend((pack_prefix(log_no, KIND_SESSION, number), block_no) for number in columns.session_numbers if number)
+        prefixes = pack_prefixes(log_no, KIND_SESSION, filter(None, columns.session_numbers))
         for kind, strings in ((KIND_TRACE, columns.traces), (KIND_SPAN, columns.spans), (KIND_AGENT, columns.agents)):
-            postings.extend((pack_prefix(log_no, kind, key), block_no) for key in keys(text for text in strings if text))
+            prefixes += pack_prefixes(log_no, kind, keys(filter(None, strings)))
         tags = {tag for tagset in columns.tagsets for tag in tagset}
-        postings.extend((pack_prefix(log_no, KIND_TAG, key), block_no) for key in keys(tags))
+        return prefixes + pack_prefixes(log_no, KIND_TAG, keys(tags))
+
+
+def _digests(salts: bytes, records: list[EventRecord]) -> bytes:
+    """The `digests` column of a segment."""
+    size = 2 * SALT_BYTES
+    return b"".join(sha256(salts[at * size : (at + 1) * size] + record.received).digest() for at, record in enumerate(records))

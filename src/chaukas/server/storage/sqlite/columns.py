@@ -40,6 +40,10 @@ _ARRAYS: tuple[tuple[str, str], ...] = (
 _ROW_BYTES = sum(array(code).itemsize for _, code in _ARRAYS)
 #: Bits of a summary mask: one per small number, the last one for everything else (never a false negative).
 _MASK_OTHER = 62
+#: In place of the nanoseconds (0 to 999) where an index of the log holds an entry that is no event.
+_NO_EVENT = 0xFFFF
+#: Bits of the format byte: the body is compressed; not every index holds an event.
+_COMPRESSED, _HAS_GAPS = 0x80, 0x40
 
 
 def mask_of(numbers: Iterable[int]) -> int:
@@ -90,6 +94,13 @@ class SliceBuilder:
         self.agents: dict[str, int] = {"": 0}
         self.tagsets: dict[tuple[str, ...], int] = {(): 0}
 
+    def add_gap(self, us: int, entries: int) -> None:
+        """Add indexes of entries that are no events; `us` is any time, it only widens the summary of the block."""
+        self.us += [us] * entries
+        self.sub += [_NO_EVENT] * entries
+        for name in ("id_key", "session", "trace", "span", "agent", "tagset", "type", "status", "severity"):
+            getattr(self, name).extend([0] * entries)
+
     def extend(self, columns: ColumnSlice) -> None:
         """Append another slice, renumbering its dictionaries."""
         self.us += columns.ints("us")
@@ -115,21 +126,23 @@ class SliceBuilder:
             _json(list(self.tagsets)),
         )
         body = b"".join((arrays, _LENGTHS.pack(*map(len, dictionaries)), *dictionaries))
-        header = _HEADER.pack(_FORMAT if compressor is None else _FORMAT | 0x80, len(self.us), len(body))
+        form = _FORMAT | (0 if compressor is None else _COMPRESSED) | (_HAS_GAPS if _NO_EVENT in self.sub else 0)
+        header = _HEADER.pack(form, len(self.us), len(body))
         return header + (body if compressor is None else compressor.compress(body))
 
 
 class ColumnSlice:
     """The columns of `events` consecutive events; arrays and dictionaries are decoded when first asked for."""
 
-    __slots__ = ("_arrays", "_body", "_dictionaries", "_offsets", "events")
+    __slots__ = ("_arrays", "_body", "_dictionaries", "_has_gaps", "_offsets", "events")
 
     def __init__(self, blob: bytes, decompressor: zstandard.ZstdDecompressor) -> None:
         form, self.events, size = _HEADER.unpack_from(blob)
-        if form & 0x7F != _FORMAT:
-            raise ValueError(f"unknown column format {form & 0x7F}")
+        if form & ~(_COMPRESSED | _HAS_GAPS) != _FORMAT:
+            raise ValueError(f"unknown column format {form & ~(_COMPRESSED | _HAS_GAPS)}")
+        self._has_gaps = bool(form & _HAS_GAPS)
         body = blob[_HEADER.size :]
-        self._body = decompressor.decompress(body, max_output_size=size) if form & 0x80 else body
+        self._body = decompressor.decompress(body, max_output_size=size) if form & _COMPRESSED else body
         if len(self._body) != size:
             raise ValueError("columns are truncated")
         self._arrays: dict[str, array[int]] = {}
@@ -162,6 +175,19 @@ class ColumnSlice:
                 raise KeyError(name)
         return found
 
+    def positions_of_id(self, key: int) -> list[int]:
+        """Where an event id's key stands; found in C, because a client that sends its backlog again asks for every event."""
+        keys = self.ints("id_key")
+        positions: list[int] = []
+        at = 0
+        try:
+            while True:
+                at = keys.index(key, at)
+                positions.append(at)
+                at += 1
+        except ValueError:
+            return positions
+
     def session_numbers(self) -> array[int]:
         """Session numbers of this slice; number 0 is "no session"."""
         start, end = self._offsets[0]
@@ -184,6 +210,8 @@ class ColumnSlice:
     def select(self, wanted: EventFilter, session_no: int | None) -> Sequence[int]:
         """Positions (0-based, ascending) of the events that match everything but tenant and project, exactly."""
         positions: Sequence[int] = range(self.events)
+        if self._has_gaps:
+            positions = [position for position, sub in enumerate(self.ints("sub")) if sub != _NO_EVENT]
         if session_no is not None:
             positions = self._equal(positions, "session", _index_of(list(self.session_numbers()), session_no))
         for name, value in (("span", wanted.span_id), ("trace", wanted.trace_id), ("agent", wanted.agent_id)):

@@ -15,7 +15,7 @@ import apsw
 from chaukas.server.storage.contract import EventRecord
 from chaukas.server.storage.sqlite.blocks import BlockReader
 from chaukas.server.storage.sqlite.columns import EVENTS_PER_BLOCK
-from chaukas.server.storage.sqlite.postings import KIND_EVENT_ID, Postings, pack_prefix
+from chaukas.server.storage.sqlite.postings import Postings
 from chaukas.server.storage.sqlite.segments import SegmentReader
 from chaukas.spec.common.v1.events_pb2 import Event
 
@@ -44,10 +44,14 @@ class Duplicates:
         self._blocks = blocks
 
     def stored(
-        self, database: apsw.Connection, log_no: int, records: Sequence[EventRecord], keys: Sequence[int]
+        self,
+        database: apsw.Connection,
+        log_no: int,
+        records: Sequence[EventRecord],
+        keys: Sequence[int],
+        prefixes: Sequence[bytes],
     ) -> dict[str, StoredIdentity]:
-        """Those of the records' ids that the log holds."""
-        prefixes = [pack_prefix(log_no, KIND_EVENT_ID, key) for key in keys]
+        """Those of the records' ids that the log holds; `keys` are their keys, `prefixes` those of their postings."""
         candidates = self._postings.existing(database, prefixes)
         if not candidates:
             return {}
@@ -65,9 +69,7 @@ class Duplicates:
         for block_no in blocks:
             index = block_no * EVENTS_PER_BLOCK
             for columns in self._blocks.columns_of(database, log_no, block_no):
-                for position, stored_key in enumerate(columns.ints("id_key")):
-                    if stored_key != key:
-                        continue
+                for position in columns.positions_of_id(key):
                     segment = self._segments.segment_of(database, log_no, index + position)
                     at = index + position - segment.first_index
                     if Event.FromString(segment.bodies[at]).event_id == event_id:

@@ -8,6 +8,7 @@ whose keys collide. Two strings may share a key: whoever finds one compares the 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -31,17 +32,20 @@ class IdKeys:
 
     def keys(self, texts: Iterable[str]) -> list[int]:
         """The keys of many ids, in order."""
-        new_hasher, from_bytes = self._keyed.copy, int.from_bytes
-        numbers: list[int] = []
+        texts = list(texts)
+        new_hasher = self._keyed.copy
+        digests: list[bytes] = []
         for text in texts:
             hasher = new_hasher()
             hasher.update(text.encode())
-            number = from_bytes(hasher.digest(), "big") >> 1
+            digests.append(hasher.digest())
+        # All digests become numbers at once: one by one that takes a quarter of the time of a key.
+        numbers = [number >> 1 for number in struct.unpack(f">{len(digests)}Q", b"".join(digests))]
+        for at, text in enumerate(texts):
             if len(text) == _UUID_CHARACTERS and text[_VERSION_AT] == "7":
                 try:
                     milliseconds = int(text[:8] + text[9:13], 16) & 0xFFFF_FFFF_FFFF
-                    number = (milliseconds >> 10) << _HASH_BITS | number & _HASH_MASK
+                    numbers[at] = (milliseconds >> 10) << _HASH_BITS | numbers[at] & _HASH_MASK
                 except ValueError:
                     pass  # Not hexadecimal: no UUID after all, so the whole hash it is.
-            numbers.append(number)
         return numbers

@@ -18,11 +18,18 @@ _SQL_FIND = (
     "SELECT log_no, log_id, origin, next_index, received_at_ns, last_leaf FROM logs WHERE tenant_id = ? AND project_id = ?"
 )
 _SQL_NEXT = "SELECT coalesce(max(log_no), 0) + 1 FROM logs"
-_SQL_INSERT = "INSERT INTO logs VALUES (?, ?, ?, ?, ?, 0, 0, x'', 0, 0, 0)"
+_SQL_INSERT = "INSERT INTO logs VALUES (?, ?, ?, ?, ?, 0, 0, x'', 0, 0, 0, 0, 0)"
 _SQL_ADVANCE = (
     "UPDATE logs SET next_index = ?, received_at_ns = ?, last_leaf = ?, sessions = sessions + ?,"
     " session_duration_s = session_duration_s + ?, session_duration_us = session_duration_us + ? WHERE log_no = ?"
 )
+
+
+#: The same for entries that are no events.
+_SQL_ADVANCE_OTHERS = (
+    "UPDATE logs SET next_index = ?, received_at_ns = ?, last_leaf = ?, other_entries = other_entries + ? WHERE log_no = ?"
+)
+_SQL_SCOPE = "SELECT tenant_id, project_id FROM logs WHERE log_id = ?"
 
 
 @dataclass(slots=True)
@@ -41,7 +48,7 @@ class Logs:
     """The writer's view of all logs."""
 
     def __init__(self, server_name: str) -> None:
-        self._server_name = server_name
+        self.server_name = server_name
         self._known: dict[tuple[str, str], LogHead] = {}
         self._next_no = 1
 
@@ -68,7 +75,7 @@ class Logs:
         return found
 
     def _create(self, database: apsw.Connection, tenant_id: str, project_id: str) -> LogHead:
-        origin = origin_of(self._server_name, tenant_id, project_id)
+        origin = origin_of(self.server_name, tenant_id, project_id)
         log_id = log_id_of(origin)
         try:
             database.execute(_SQL_INSERT, (self._next_no, log_id, origin, tenant_id, project_id))
@@ -84,3 +91,14 @@ class Logs:
         duration = divmod(added_duration_us, 1_000_000)
         row = (head.next_index, head.received_at_ns, head.last_leaf, new_sessions, *duration, head.log_no)
         database.execute(_SQL_ADVANCE, row)
+
+    def head_of(self, database: apsw.Connection, log_id: int) -> LogHead | None:
+        """The head of a log that exists, by its number in the contract."""
+        for tenant_id, project_id in fetch(database, _SQL_SCOPE, (log_id,)):
+            return self.head(database, tenant_id, project_id, create=False)
+        return None
+
+    @staticmethod
+    def advance_others(database: apsw.Connection, head: LogHead, entries: int) -> None:
+        """Write the head after entries that are no events."""
+        database.execute(_SQL_ADVANCE_OTHERS, (head.next_index, head.received_at_ns, head.last_leaf, entries, head.log_no))

@@ -11,13 +11,23 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
 
 import apsw
 
 from chaukas.server.storage.sqlite.connection import fetch
 
-__all__ = ["KIND_AGENT", "KIND_EVENT_ID", "KIND_SESSION", "KIND_SPAN", "KIND_TAG", "KIND_TRACE", "Postings", "pack_prefix"]
+__all__ = [
+    "KIND_AGENT",
+    "KIND_EVENT_ID",
+    "KIND_SESSION",
+    "KIND_SPAN",
+    "KIND_TAG",
+    "KIND_TRACE",
+    "Postings",
+    "pack_prefix",
+    "pack_prefixes",
+]
 
 KIND_EVENT_ID, KIND_SESSION, KIND_TRACE, KIND_SPAN, KIND_AGENT, KIND_TAG = range(6)
 
@@ -28,8 +38,12 @@ _POSTING_BYTES = _PREFIX.size + _BLOCK.size
 _FIRST_BLOCK, _LAST_BLOCK = b"\x00" * 4, b"\xff" * 4
 
 _SQL_INSERT = "INSERT OR IGNORE INTO postings SELECT value FROM carray(?)"
-#: The smallest posting at or behind each prefix; it belongs to the prefix if it starts with it.
-_SQL_FIRST = "SELECT (SELECT entry FROM postings WHERE entry >= c.value LIMIT 1) FROM carray(?) c"
+#: Those prefixes (12 bytes) that have a posting: the smallest one at or behind a prefix belongs to it if it starts with it. Every
+#: row that is given back costs the writer the interpreter lock, so it is compared here: a commit of new ids has no row at all.
+_SQL_EXISTING = (
+    "SELECT value FROM carray(?) c WHERE"
+    " substr((SELECT entry FROM postings WHERE entry >= c.value ORDER BY entry LIMIT 1), 1, 12) = c.value"
+)
 _SQL_RANGE = "SELECT entry FROM postings WHERE entry BETWEEN ? AND ?"
 _SQL_PENDING_ADD = "INSERT INTO pending_postings VALUES (?, ?)"
 _SQL_PENDING_ALL = "SELECT commit_no, entries FROM pending_postings ORDER BY commit_no"
@@ -39,6 +53,11 @@ _SQL_PENDING_DONE = "DELETE FROM pending_postings WHERE commit_no <= ?"
 def pack_prefix(log_no: int, kind: int, key: int) -> bytes:
     """List and key of a posting, 12 bytes."""
     return _PREFIX.pack(log_no << 3 | kind, key)
+
+
+def pack_prefixes(log_no: int, kind: int, keys: Iterable[int]) -> list[bytes]:
+    """The prefixes of many keys of one list, in order."""
+    return list(map(_PREFIX.pack, repeat(log_no << 3 | kind), keys))
 
 
 class _Generation:
@@ -51,20 +70,25 @@ class _Generation:
         self.postings = 0
         self.last_commit = 0
 
-    def add(self, prefix: bytes, block: bytes) -> bool:
-        """False when the posting was known."""
-        known = self.blocks.get(prefix)
-        if known is None:
-            self.blocks[prefix] = block
-        elif known[-4:] == block:
-            return False
-        else:
-            self.blocks[prefix] = known + block
-        self.postings += 1
-        return True
+    def add(self, prefixes: Iterable[bytes], block: bytes) -> bytes:
+        """Add a posting for each prefix; returns those that were not known, joined. Nearly all prefixes are new ones."""
+        blocks = self.blocks
+        new = dict.fromkeys(prefixes, block)
+        for prefix in [prefix for prefix in new if prefix in blocks]:
+            earlier = blocks[prefix]
+            if earlier[-4:] == block:
+                del new[prefix]
+            else:
+                new[prefix] = earlier + block
+        blocks.update(new)
+        self.postings += len(new)
+        return block.join(new) + block if new else b""
 
     def entries(self) -> Iterator[bytes]:
         for prefix, blocks in self.blocks.items():
+            if len(blocks) == 4:
+                yield prefix + blocks
+                continue
             for at in range(0, len(blocks), 4):
                 yield prefix + blocks[at : at + 4]
 
@@ -94,24 +118,20 @@ class Postings:
         for number, entries in fetch(database, _SQL_PENDING_ALL):
             self._commit_no = number
             for at in range(0, len(entries), _POSTING_BYTES):
-                generation.add(entries[at : at + _PREFIX_BYTES], entries[at + _PREFIX_BYTES : at + _POSTING_BYTES])
+                generation.add((entries[at : at + _PREFIX_BYTES],), entries[at + _PREFIX_BYTES : at + _POSTING_BYTES])
         generation.last_commit = self._commit_no
         self.generations = (generation, None)
         self._unsorted, self._runs, self._merged = None, [], None
 
-    def add(self, database: apsw.Connection, postings: Iterable[tuple[bytes, int]]) -> None:
-        """Take a commit's postings (prefix, block number) and merge a part of the older ones; within the transaction."""
+    def add(self, database: apsw.Connection, postings: Iterable[tuple[list[bytes], int]]) -> None:
+        """Take a commit's postings (prefixes, their block number) and merge a part of the older ones; within the transaction."""
         active, _ = self.generations
-        fresh = bytearray()
-        for prefix, block_no in postings:
-            block = _BLOCK.pack(block_no)
-            if active.add(prefix, block):
-                fresh += prefix + block
+        fresh = b"".join([active.add(prefixes, _BLOCK.pack(block_no)) for prefixes, block_no in postings])
         if not fresh:
             return
         self._commit_no += 1
         active.last_commit = self._commit_no
-        database.execute(_SQL_PENDING_ADD, (self._commit_no, bytes(fresh)))
+        database.execute(_SQL_PENDING_ADD, (self._commit_no, fresh))
         self._merge_some(database, max(self._merge_postings_min, 2 * len(fresh) // _POSTING_BYTES))
         if self.generations[1] is None and active.postings >= self._generation_postings:
             self._freeze(active)
@@ -163,20 +183,15 @@ class Postings:
             self.generations = (active, None)
 
     def existing(self, database: apsw.Connection, prefixes: Sequence[bytes]) -> dict[bytes, list[int]]:
-        """The blocks of those prefixes that have any; one statement for all that memory does not know."""
-        active, merging = self.generations
-        found: dict[bytes, list[int]] = {}
+        """The blocks of those prefixes that have any; one statement tells for all of them together."""
         if not prefixes:
-            return found
-        first = fetch(database, _SQL_FIRST, (apsw.carray(tuple(prefixes)),))
-        for prefix, (entry,) in zip(prefixes, first, strict=True):
-            if (
-                prefix in active.blocks
-                or (merging is not None and prefix in merging.blocks)
-                or (entry is not None and entry.startswith(prefix))
-            ):
-                found[prefix] = self.blocks_of(database, prefix, self.remembered(prefix))
-        return found
+            return {}
+        known = {prefix for (prefix,) in fetch(database, _SQL_EXISTING, (apsw.carray(tuple(prefixes)),))}
+        for generation in self.generations:
+            if generation is not None:
+                blocks = generation.blocks
+                known.update([prefix for prefix in prefixes if prefix in blocks])
+        return {prefix: self.blocks_of(database, prefix, self.remembered(prefix)) for prefix in known}
 
     def remembered(self, prefix: bytes, generations: Generations | None = None) -> list[int]:
         """The blocks that memory knows for a prefix; a reader takes `generations` before it opens its snapshot."""

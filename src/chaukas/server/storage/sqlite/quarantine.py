@@ -28,6 +28,11 @@ _SQL_LIST = (
     " AND (?3 IS NULL OR project_id = ?3) ORDER BY number LIMIT ?4"
 )
 _SQL_GET = f"SELECT {_COLUMNS}, raw FROM quarantine WHERE number = ?"  # noqa: S608  a constant
+#: Attributed items that have no entry in their log yet, oldest first.
+_SQL_UNLOGGED = (
+    "SELECT number, tenant_id, project_id, raw FROM quarantine WHERE place IS NULL AND tenant_id <> '' ORDER BY number LIMIT ?"
+)
+_SQL_LOGGED = "UPDATE quarantine SET place = ? WHERE number = ?"
 _SQL_REMOVE = "DELETE FROM quarantine WHERE number = ? RETURNING size_bytes"
 
 
@@ -63,6 +68,16 @@ class Quarantine:
         self._items += 1
         self._bytes += len(item.raw)
         return _id_of(number)
+
+    @staticmethod
+    def unlogged(database: apsw.Connection, items_max: int) -> list[tuple[int, str, str, bytes]]:
+        """Number, tenant, project and bytes of attributed items whose entries are still to be written, oldest first."""
+        return [(number, tenant, project, raw) for number, tenant, project, raw in fetch(database, _SQL_UNLOGGED, (items_max,))]
+
+    @staticmethod
+    def logged(database: apsw.Connection, number: int, place: int) -> None:
+        """Remember where an item's entry stands."""
+        database.execute(_SQL_LOGGED, (place, number))
 
     def remove(self, database: apsw.Connection, quarantine_id: str) -> bool:
         """Forget an item; False when it was not there."""

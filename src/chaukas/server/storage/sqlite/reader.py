@@ -8,9 +8,10 @@ earlier place in the order. So a page costs about as many blocks as it has to to
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from itertools import islice
+from typing import Self, TypeVar
 
 import apsw
 
@@ -21,6 +22,7 @@ from chaukas.server.storage.sqlite.connection import fetch
 from chaukas.server.storage.sqlite.keys import IdKeys
 from chaukas.server.storage.sqlite.postings import (
     KIND_AGENT,
+    KIND_EVENT_ID,
     KIND_SESSION,
     KIND_SPAN,
     KIND_TAG,
@@ -29,13 +31,18 @@ from chaukas.server.storage.sqlite.postings import (
     pack_prefix,
 )
 from chaukas.server.storage.sqlite.segments import SegmentReader
+from chaukas.server.storage.sqlite.text_filter import TextFilter
+from chaukas.server.storage.sqlite.text_index.file import TextIndexUnusable
+from chaukas.server.storage.sqlite.text_index.reader import TextIndexReader
+from chaukas.spec.common.v1.events_pb2 import Event
 
 __all__ = ["EventQueries", "LogRow", "logs_in_scope"]
 
 _SQL_LOGS = (
-    "SELECT log_no, log_id, origin, next_index FROM logs WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR project_id = ?2)"
+    "SELECT log_no, log_id, origin, next_index, other_entries FROM logs"
+    " WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR project_id = ?2)"
 )
-_SQL_LOG = "SELECT log_no, log_id, origin, next_index FROM logs WHERE tenant_id = ?1 AND project_id = ?2"
+_SQL_LOG = "SELECT log_no, log_id, origin, next_index, other_entries FROM logs WHERE tenant_id = ?1 AND project_id = ?2"
 _SQL_SESSION = "SELECT session_no FROM sessions WHERE log_no = ? AND session_id = ?"
 _SQL_BLOCKS_OF_LOG = (
     "SELECT place, min_us, max_us FROM blocks WHERE place BETWEEN ?1 AND ?2 AND min_us <= ?3 AND max_us >= ?4"
@@ -47,6 +54,7 @@ _SQL_BLOCKS_POSTED = (
     " AND (?4 = 0 OR b.types & ?4) AND (?5 = 0 OR b.statuses & ?5) AND (?6 = 0 OR b.severities & ?6)"
 )
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
+_T = TypeVar("_T")
 #: Postings of one id are remembered by the writer for a while; a reader asks for them before its snapshot begins.
 _Remembered = dict[bytes, list[int]]
 
@@ -59,6 +67,8 @@ class LogRow:
     log_id: int
     origin: str
     next_index: int
+    #: How many of the entries are no events.
+    other_entries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,41 +89,98 @@ def logs_in_scope(database: apsw.Connection, tenant_id: str | None, project_id: 
 class EventQueries:
     """One thread's reader."""
 
-    def __init__(self, database: apsw.Connection, keys: IdKeys, postings: Postings) -> None:
+    def __init__(
+        self,
+        database: apsw.Connection,
+        keys: IdKeys,
+        postings: Postings,
+        texts: TextIndexReader,
+        on_damaged_texts: Callable[[], None],
+    ) -> None:
         self._database = database
         self._keys = keys
         self._postings = postings
+        self._texts = texts
+        self._on_damaged_texts = on_damaged_texts
         self._blocks = BlockReader()
         self._segments = SegmentReader()
 
     def query(self, request: PageRequest) -> Page:
         """One page; see `EventReader.query`."""
         with _Snapshot(self._database, self._postings) as snapshot:
-            blocks = self._candidates(snapshot, request.filter, _bounds(request))
-            events: list[StoredEvent] = []
-            size = 0
-            for position, log in self._in_order(blocks, request):
-                if len(events) == request.limit:
-                    return Page(events, more=True)
-                event = self._stored_event(log, position)
-                size += len(event.stored)
-                if events and size > request.bytes_max:
-                    return Page(events, more=True)
-                events.append(event)
-            return Page(events, more=False)
+            return self._with_texts(request.filter, lambda texts: self._page(snapshot, request, texts))
 
     def count(self, wanted: EventFilter) -> int:
         """The exact number of matches; see `EventReader.count`."""
         with _Snapshot(self._database, self._postings) as snapshot:
             if wanted == EventFilter(wanted.tenant_id, wanted.project_id):
-                return sum(log.next_index for log in logs_in_scope(self._database, wanted.tenant_id, wanted.project_id))
-            total = 0
-            for block in self._candidates(snapshot, wanted, _time_bounds(wanted)):
-                for columns in self._blocks.columns_of(self._database, block.log.log_no, block.block_no):
-                    total += len(columns.select(wanted, block.session_no))
-            return total
+                logs = logs_in_scope(self._database, wanted.tenant_id, wanted.project_id)
+                return sum(log.next_index - log.other_entries for log in logs)
+            return self._with_texts(wanted, lambda texts: self._count(snapshot, wanted, texts))
 
-    def _candidates(self, snapshot: _Snapshot, wanted: EventFilter, bounds: tuple[int, int]) -> list[_Block]:
+    def find(self, tenant_id: str | None, project_id: str | None, event_id: str) -> list[tuple[int, int]]:
+        """Where an event id stands: log_id and index, at most one per log."""
+        key = self._keys.key(event_id)
+        found: list[tuple[int, int]] = []
+        with _Snapshot(self._database, self._postings) as snapshot:
+            for log in logs_in_scope(self._database, tenant_id, project_id):
+                blocks = snapshot.blocks_of(pack_prefix(log.log_no, KIND_EVENT_ID, key))
+                found += [(log.log_id, index) for block_no in blocks for index in self._with_id(log, block_no, key, event_id)]
+        return found
+
+    def _with_id(self, log: LogRow, block_no: int, key: int, event_id: str) -> Iterator[int]:
+        index = block_no * EVENTS_PER_BLOCK
+        for columns in self._blocks.columns_of(self._database, log.log_no, block_no):
+            for position in columns.positions_of_id(key):
+                at = index + position
+                segment = self._segments.segment_of(self._database, log.log_no, at)
+                if Event.FromString(segment.bodies[at - segment.first_index]).event_id == event_id:
+                    yield at
+            index += columns.events
+
+    def _with_texts(self, wanted: EventFilter, answer: Callable[[TextFilter | None], _T]) -> _T:
+        """Answer with the text index; without it when it fails, at its first question or in the middle of the answer."""
+        query = wanted.text
+        if query is None:
+            return answer(None)
+        log_nos = [log.log_no for log in logs_in_scope(self._database, wanted.tenant_id, wanted.project_id)]
+        try:
+            with self._texts.snapshot() as index:
+                return answer(TextFilter(self._database, self._segments, query, log_nos, index))
+        except TextIndexUnusable as error:
+            if error.damaged:
+                self._on_damaged_texts()
+        return answer(TextFilter(self._database, self._segments, query, log_nos, None))
+
+    def _page(self, snapshot: _Snapshot, request: PageRequest, texts: TextFilter | None) -> Page:
+        blocks = self._candidates(snapshot, request.filter, _bounds(request), texts)
+        events: list[StoredEvent] = []
+        size = 0
+        for position, log in self._in_order(blocks, request, texts):
+            if len(events) == request.limit:
+                return Page(events, more=True)
+            event = self._stored_event(log, position)
+            size += len(event.stored)
+            if events and size > request.bytes_max:
+                return Page(events, more=True)
+            events.append(event)
+        return Page(events, more=False)
+
+    def _count(self, snapshot: _Snapshot, wanted: EventFilter, texts: TextFilter | None) -> int:
+        total = 0
+        for block in self._candidates(snapshot, wanted, _time_bounds(wanted), texts):
+            log_no, block_no = block.log.log_no, block.block_no
+            first = block_no * EVENTS_PER_BLOCK
+            indexes: list[int] = []
+            for columns in self._blocks.columns_of(self._database, log_no, block_no):
+                indexes += [first + at for at in columns.select(wanted, block.session_no)]
+                first += columns.events
+            total += len(indexes) if texts is None else sum(1 for _ in texts.matching(log_no, block_no, indexes))
+        return total
+
+    def _candidates(
+        self, snapshot: _Snapshot, wanted: EventFilter, bounds: tuple[int, int], texts: TextFilter | None
+    ) -> list[_Block]:
         """The blocks that may hold matches, in no order."""
         blocks: list[_Block] = []
         masks = (mask_of(wanted.types), mask_of(wanted.statuses), mask_of(wanted.severities))
@@ -125,6 +192,8 @@ class EventQueries:
                 if session_no is None:
                     continue
             numbers = self._posted(snapshot, log.log_no, wanted, session_no)
+            if texts is not None:
+                numbers = texts.narrow(log.log_no, log.next_index, numbers)
             first = log.log_no << BLOCK_BITS
             if numbers is None:
                 last = first | ((1 << BLOCK_BITS) - 1)
@@ -162,7 +231,9 @@ class EventQueries:
                 break
         return common
 
-    def _in_order(self, blocks: list[_Block], request: PageRequest) -> Iterator[tuple[Position, LogRow]]:
+    def _in_order(
+        self, blocks: list[_Block], request: PageRequest, texts: TextFilter | None
+    ) -> Iterator[tuple[Position, LogRow]]:
         """All matches in the order of the request, lazily; from each block at most one more than the page can take."""
         descending = request.descending
         blocks.sort(key=(lambda block: -block.max_us) if descending else (lambda block: block.min_us))
@@ -174,7 +245,7 @@ class EventQueries:
                 bound = blocks[at].max_us if descending else blocks[at].min_us
                 ready = [place for place in waiting if (place[0] > bound if descending else place[0] < bound)]
                 if not ready:
-                    waiting += self._matches(blocks[at], request)
+                    waiting += self._matches(blocks[at], request, texts)
                     waiting.sort(reverse=descending)
                     at += 1
                     continue
@@ -184,7 +255,7 @@ class EventQueries:
             for place in ready:
                 yield Position(*place), logs[place[2]]
 
-    def _matches(self, block: _Block, request: PageRequest) -> list[tuple[int, int, int, int]]:
+    def _matches(self, block: _Block, request: PageRequest, texts: TextFilter | None) -> list[tuple[int, int, int, int]]:
         found: list[tuple[int, int, int, int]] = []
         index = block.block_no * EVENTS_PER_BLOCK
         log_id = block.log.log_id
@@ -197,7 +268,11 @@ class EventQueries:
             limit = (after.timestamp_us, after.timestamp_sub_ns, after.log_id, after.index)
             found = [place for place in found if (place < limit if request.descending else place > limit)]
         found.sort(reverse=request.descending)
-        return found[: request.limit + 1]
+        if texts is None:
+            return found[: request.limit + 1]
+        places = {place[3]: place for place in found}
+        matching = texts.matching(block.log.log_no, block.block_no, list(places))
+        return [places[index] for index in islice(matching, request.limit + 1)]
 
     def _stored_event(self, log: LogRow, position: Position) -> StoredEvent:
         segment = self._segments.segment_of(self._database, log.log_no, position.index)

@@ -10,12 +10,12 @@ import apsw
 from chaukas.server.errors import CannotServeError
 from chaukas.server.storage.sqlite.connection import DATABASE_NAME, fetch
 
-__all__ = ["FORMAT_VERSION", "migrate", "read_meta"]
+__all__ = ["APPLICATION_ID", "FORMAT_VERSION", "migrate", "read_meta"]
 
 #: The newest format this code reads and writes; it is the number of the last migration.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: "Chau" in ASCII: tells our databases from any other SQLite file.
-_APPLICATION_ID = 0x43686175
+APPLICATION_ID = 0x43686175
 _SECRET_BYTES = 32
 
 
@@ -27,7 +27,7 @@ def migrate(database: apsw.Connection, server_name: str) -> None:
     application = database.pragma("application_id")
     version = database.pragma("user_version")
     tables = fetch(database, "SELECT count(*) FROM sqlite_schema")[0][0]
-    if application != _APPLICATION_ID and (application or tables):
+    if application != APPLICATION_ID and (application or tables):
         raise CannotServeError(f"{DATABASE_NAME} in the data directory is not a Chaukas record")
     if version > FORMAT_VERSION:
         raise CannotServeError(
@@ -56,7 +56,7 @@ def _apply(database: apsw.Connection, number: int, server_name: str) -> None:
         if number == 1:
             database.execute("INSERT INTO meta VALUES ('server_name', ?)", (server_name,))
             database.execute("INSERT INTO meta VALUES ('key_secret', ?)", (os.urandom(_SECRET_BYTES),))
-        database.pragma("application_id", _APPLICATION_ID)
+        database.pragma("application_id", APPLICATION_ID)
         database.pragma("user_version", number)
         database.execute("COMMIT")
     except BaseException:

@@ -20,7 +20,18 @@ from chaukas.server.errors import StorageError
 from chaukas.server.storage.entry import leaf_hash
 from chaukas.server.storage.sqlite.connection import fetch
 
-__all__ = ["INDEX_BITS", "SEGMENT_BYTES_MAX", "SEGMENT_EVENTS_MAX", "Segment", "SegmentReader", "encode_bodies"]
+__all__ = [
+    "INDEX_BITS",
+    "SEGMENT_BYTES_MAX",
+    "SEGMENT_EVENTS_MAX",
+    "Segment",
+    "SegmentReader",
+    "decode_bodies",
+    "decode_envelopes",
+    "encode_bodies",
+    "join_entries",
+    "split_entries",
+]
 
 #: `place` of a segment is log_no << INDEX_BITS | index of its first event.
 INDEX_BITS = 40
@@ -37,10 +48,50 @@ _SQL_READ = "SELECT received_at_ns, leaf_before, salts, digests, entries, bodies
 
 def encode_bodies(compressor: zstandard.ZstdCompressor, bodies: list[bytes], envelopes: list[int]) -> bytes:
     """The `bodies` column."""
-    lengths: list[int] = []
-    for body, envelope in zip(bodies, envelopes, strict=True):
-        lengths += (len(body), envelope)
-    return compressor.compress(struct.pack(f"<{len(lengths)}I", *lengths) + b"".join(bodies))
+    lengths = [0] * (2 * len(bodies))
+    lengths[::2], lengths[1::2] = map(len, bodies), envelopes
+    return compressor.compress(b"".join((struct.pack(f"<{len(lengths)}I", *lengths), *bodies)))
+
+
+def join_entries(entries: list[bytes]) -> bytes:
+    """The `entries` column."""
+    lengths = bytes(map(len, entries))
+    return b"".join([lengths[at : at + 1] + entry for at, entry in enumerate(entries)])
+
+
+def decode_bodies(decompressor: zstandard.ZstdDecompressor, place: int, events: int, zipped: bytes) -> list[bytes]:
+    """The stored bytes of a segment's events, from its `bodies` column. Raises `StorageError` when it is damaged."""
+    try:
+        plain = decompressor.decompress(zipped)
+        lengths = struct.unpack_from(f"<{2 * events}I", plain)
+    except (zstandard.ZstdError, struct.error) as error:
+        raise StorageError(f"the record is damaged: segment {place} does not decompress") from error
+    bodies: list[bytes] = []
+    at = 8 * events
+    for length in lengths[::2]:
+        bodies.append(plain[at : at + length])
+        at += length
+    if at != len(plain):
+        raise StorageError(f"the record is damaged: segment {place} does not hold what its row says")
+    return bodies
+
+
+def decode_envelopes(decompressor: zstandard.ZstdDecompressor, events: int, zipped: bytes) -> list[int]:
+    """The envelope lengths of a segment's events, from its `bodies` column, which `decode_bodies` has found whole."""
+    return list(struct.unpack_from(f"<{2 * events}I", decompressor.decompress(zipped))[1::2])
+
+
+def split_entries(packed: bytes) -> list[bytes]:
+    """The entries of a segment, from its `entries` column. Raises `StorageError` when that ends within one."""
+    entries: list[bytes] = []
+    start = 0
+    while start < len(packed):
+        end = start + 1 + packed[start]
+        entries.append(packed[start + 1 : end])
+        start = end
+    if start != len(packed):
+        raise StorageError("the record is damaged: the entries of a segment are cut off")
+    return entries
 
 
 @dataclass(slots=True)
@@ -56,6 +107,11 @@ class Segment:
     entries: list[bytes]
     bodies: list[bytes]
     size_bytes: int
+
+    @property
+    def kind(self) -> int:
+        """What all entries of this segment are (`LogEntryKind`): the fourth byte of an entry, see `entry.entry_head`."""
+        return self.entries[0][3]
 
     def leaf_before_event(self, at: int) -> bytes:
         """Leaf hash of the entry before the event at position `at` of this segment."""
@@ -115,25 +171,14 @@ class SegmentReader:
         packed: bytes,
         zipped: bytes,
     ) -> Segment:
-        try:
-            plain = self._decompressor.decompress(zipped)
-            lengths = struct.unpack_from(f"<{2 * events}I", plain)
-        except (zstandard.ZstdError, struct.error) as error:
-            raise StorageError(f"the record is damaged: segment {place} does not decompress") from error
-        bodies: list[bytes] = []
-        at = 8 * events
-        for length in lengths[::2]:
-            bodies.append(plain[at : at + length])
-            at += length
-        entries: list[bytes] = []
-        start = 0
-        while start < len(packed):
-            end = start + 1 + packed[start]
-            entries.append(packed[start + 1 : end])
-            start = end
-        whole = at == len(plain) and start == len(packed) and len(entries) == events and len(salts) == _SALTS_BYTES * events
+        bodies = decode_bodies(self._decompressor, place, events, zipped)
+        entries = split_entries(packed)
+        whole = (
+            sum(map(len, entries)) + len(entries) == len(packed)
+            and len(entries) == events
+            and len(salts) == _SALTS_BYTES * events
+        )
         if not whole or len(digests) not in (0, _DIGEST_BYTES * events):
             raise StorageError(f"the record is damaged: segment {place} does not hold what its row says")
-        return Segment(
-            place & _INDEX_MASK, events, received_at_ns, leaf, salts, digests, entries, bodies, len(plain) + len(packed)
-        )
+        size = sum(map(len, bodies)) + len(packed)
+        return Segment(place & _INDEX_MASK, events, received_at_ns, leaf, salts, digests, entries, bodies, size)

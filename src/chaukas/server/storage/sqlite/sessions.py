@@ -22,7 +22,11 @@ HOUR_US = 3_600_000_000
 #: Sessions remembered between commits; a session that was forgotten is read again.
 _REMEMBERED_MAX = 20_000
 
-_SQL_FIND = "SELECT session_no, salt, events, first_us, last_us, hour FROM sessions WHERE log_no = ? AND session_id = ?"
+#: Ids are text with any code point, NUL included: they travel as UTF-8 bytes, not as C strings.
+_SQL_FIND = (
+    "SELECT session_id, session_no, salt, events, first_us, last_us, hour FROM sessions"
+    " WHERE log_no = ? AND session_id IN (SELECT CAST(value AS TEXT) FROM carray(?))"
+)
 _SQL_NEXT = "SELECT coalesce(max(session_no), 0) + 1 FROM sessions"
 _SQL_INSERT = "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _SQL_UPDATE = (
@@ -89,14 +93,27 @@ class Sessions:
         self._touched.clear()
         ((self._next_no,),) = fetch(database, _SQL_NEXT)
 
-    def touch(
-        self, database: apsw.Connection, log_no: int, session_id: str, timestamps_us: list[int], hours: list[int]
-    ) -> SessionState:
-        """The session of events that are being appended; the caller takes sequences from `events` and adds their number."""
+    def load(self, database: apsw.Connection, log_no: int, session_ids: set[str]) -> None:
+        """Read those sessions that memory does not know, in one statement; before they are touched."""
+        known = self._known
+        unknown = tuple(session_id.encode() for session_id in session_ids if session_id and (log_no, session_id) not in known)
+        if not unknown:
+            return
+        for row in fetch(database, _SQL_FIND, (log_no, apsw.carray(unknown))):
+            session_id, number, salt, events, first_us, last_us, hour = row
+            hashed = commitment(salt, session_id.encode())
+            known[log_no, session_id] = SessionState(
+                number, log_no, session_id, salt, hashed, events, first_us, last_us, hour, is_new=False
+            )
+
+    def touch(self, log_no: int, session_id: str, timestamps_us: list[int], hours: list[int]) -> SessionState:
+        """The session of events that are being appended, a new one if `load` found none.
+
+        The caller takes sequences from `events` and adds their number.
+        """
         state = self._known.get((log_no, session_id))
         if state is None:
-            state = self._find(database, log_no, session_id) or self._create(log_no, session_id, timestamps_us[0])
-            self._known[log_no, session_id] = state
+            state = self._known[log_no, session_id] = self._create(log_no, session_id, timestamps_us[0])
         if not state.touched:
             state.before = (state.first_us, state.last_us)
             self._touched.append(state)
@@ -104,12 +121,6 @@ class Sessions:
         state.first_us = min(state.first_us, *timestamps_us)
         state.last_us = max(state.last_us, *timestamps_us)
         return state
-
-    def _find(self, database: apsw.Connection, log_no: int, session_id: str) -> SessionState | None:
-        for number, salt, events, first_us, last_us, hour in fetch(database, _SQL_FIND, (log_no, session_id)):
-            hashed = commitment(salt, session_id.encode())
-            return SessionState(number, log_no, session_id, salt, hashed, events, first_us, last_us, hour, is_new=False)
-        return None
 
     def _create(self, log_no: int, session_id: str, timestamp_us: int) -> SessionState:
         salt = os.urandom(SALT_BYTES)

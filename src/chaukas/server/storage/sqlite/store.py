@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -14,26 +14,40 @@ import apsw
 
 from chaukas.server.errors import CannotServeError, ChaukasError, StorageError
 from chaukas.server.storage.contract import (
+    ArrivalPoint,
+    Arrivals,
     EventFilter,
     EventRecord,
     EventStats,
+    IngestStatus,
     Outcome,
     Page,
     PageRequest,
     QuarantineItem,
     QuarantineRow,
+    SessionPlace,
+    SessionRow,
+    StoredEvent,
     StoreInfo,
 )
 from chaukas.server.storage.sqlite.appender import Appender
+from chaukas.server.storage.sqlite.arrivals import ArrivalQueries
 from chaukas.server.storage.sqlite.connection import connect, fetch
 from chaukas.server.storage.sqlite.keys import IdKeys
 from chaukas.server.storage.sqlite.lock import DirectoryLock
+from chaukas.server.storage.sqlite.log_store import SqliteLogStore
 from chaukas.server.storage.sqlite.logs import Logs
 from chaukas.server.storage.sqlite.postings import Postings
 from chaukas.server.storage.sqlite.quarantine import Quarantine, read_row, read_rows
 from chaukas.server.storage.sqlite.reader import EventQueries
 from chaukas.server.storage.sqlite.schema import migrate, read_meta
+from chaukas.server.storage.sqlite.session_list import SessionList
 from chaukas.server.storage.sqlite.statistics import Statistics
+from chaukas.server.storage.sqlite.text_index.feed import RecordFeed
+from chaukas.server.storage.sqlite.text_index.file import TextIndexUnusable, remove_text_index
+from chaukas.server.storage.sqlite.text_index.keeper import TextIndexKeeper, TextIndexSettings
+from chaukas.server.storage.sqlite.text_index.reader import TextIndexReader
+from chaukas.server.storage.sqlite.tree import TreeReader
 
 __all__ = ["SqliteStore"]
 
@@ -42,9 +56,8 @@ _READERS = 2
 _WRITER_CACHE_KIB = 32 * 1024
 _READER_CACHE_KIB = 8 * 1024
 
-_SQL_TOUCH = "SELECT 1 FROM meta LIMIT 1"
 _SQL_INFO = (
-    "SELECT (SELECT count(*) FROM logs), (SELECT coalesce(sum(next_index), 0) FROM logs),"
+    "SELECT (SELECT count(*) FROM logs), (SELECT coalesce(sum(next_index - other_entries), 0) FROM logs),"
     " (SELECT coalesce(sum(sessions), 0) FROM logs), (SELECT count(*) FROM quarantine),"
     " (SELECT coalesce(sum(size_bytes), 0) FROM quarantine)"
 )
@@ -53,10 +66,21 @@ _SQL_INFO = (
 class _Reader:
     """What one reader thread owns."""
 
-    def __init__(self, directory: Path, keys: IdKeys, postings: Postings, vfs: str | None) -> None:
+    def __init__(
+        self, directory: Path, keys: IdKeys, postings: Postings, vfs: str | None, on_damaged_texts: Callable[[], None]
+    ) -> None:
         self.database = connect(directory, writer=False, cache_kib=_READER_CACHE_KIB, vfs=vfs)
-        self.queries = EventQueries(self.database, keys, postings)
+        self.texts = TextIndexReader(directory)
+        self.queries = EventQueries(self.database, keys, postings, self.texts, on_damaged_texts)
+        self.arrivals = ArrivalQueries(self.database)
+        self.tree = TreeReader(self.database, self.queries)
         self.statistics = Statistics(self.database)
+        self.sessions = SessionList(self.database, self.queries)
+
+    def close(self) -> None:
+        """Close both files."""
+        self.texts.close()
+        _close(self.database)
 
 
 class SqliteStore:
@@ -69,8 +93,10 @@ class SqliteStore:
         quarantine_items_max: int = 10_000,
         quarantine_bytes_max: int = 1024 * 1024 * 1024,
         *,
+        text_index: TextIndexSettings | None = None,
         vfs: str | None = None,
     ) -> None:
+        """Nothing is opened yet. Without `text_index` the index of words is read if there is one, and not kept up."""
         self._directory = Path(data_dir)
         self._vfs = vfs
         self._server_name = server_name
@@ -84,7 +110,14 @@ class SqliteStore:
         self._appender: Appender | None = None
         self._keys: IdKeys | None = None
         self._postings = Postings()
+        self._text_index = text_index
+        self._texts: TextIndexKeeper | None = None
         self._closing = asyncio.Lock()
+        self.log_store = SqliteLogStore(
+            lambda work: self._read(lambda reader: work(reader.tree)),
+            lambda work: self._write(lambda: self._change(work)),
+            lambda work: self._write(lambda: self._append_with(work)),
+        )
 
     async def open(self) -> None:
         """Lock the directory, migrate, recover. Raises `CannotServeError`."""
@@ -94,7 +127,9 @@ class SqliteStore:
         try:
             await self._write(self._open)
             # One reader is connected from the start: the log and its index then stay, and a full disk stops no question.
-            await self._read(lambda reader: fetch(reader.database, _SQL_TOUCH))
+            stored, indexed = await self._read(self._check_text_index)
+            if self._text_index is not None:
+                self._texts = TextIndexKeeper(self._directory, self._text_index, stored_events=stored, indexed_events=indexed)
         except StorageError as error:
             await self.close()
             raise CannotServeError(f"the data directory {self._directory} cannot be read") from error
@@ -127,6 +162,26 @@ class SqliteStore:
         self._appender = Appender(database, Logs(self._server_name), self._keys, self._postings, self._quarantine)
         self._appender.recover()
 
+    def _check_text_index(self, reader: _Reader) -> tuple[int, int]:
+        """Events in the record and in the index; an index that was made of another record is removed before anybody asks it."""
+        feed = RecordFeed(self._directory, vfs=self._vfs)
+        try:
+            stored = sum(feed.heads().values())
+            with reader.texts.snapshot() as index:
+                marks = index.marks()
+            if all(feed.mark(log_no, position) == mark for log_no, (position, mark) in marks.items()):
+                return stored, sum(position for position, _ in marks.values())
+        except TextIndexUnusable as error:
+            if not error.damaged:
+                return stored, 0
+        finally:
+            feed.close()
+        reader.texts.close()
+        remove_text_index(self._directory)
+        if self._text_index is not None:
+            self._text_index.on_problem("the text index is damaged, or of another state of the record; it is made anew")
+        return stored, 0
+
     async def close(self) -> None:
         """Finish what runs, close the database, release the directory. Idempotent."""
         async with self._closing:
@@ -135,8 +190,11 @@ class SqliteStore:
             writer, self._writer = self._writer, None
             if readers is not None:
                 await asyncio.to_thread(readers.shutdown)
+            texts, self._texts = self._texts, None
+            if texts is not None:
+                await asyncio.to_thread(texts.stop)
             for reader in self._opened:
-                _close(reader.database)
+                reader.close()
             self._opened.clear()
             self._of_thread = threading.local()
             if writer is not None:
@@ -153,13 +211,24 @@ class SqliteStore:
 
     async def append(self, items: Sequence[EventRecord | QuarantineItem]) -> list[Outcome]:
         """See `EventAppender.append`."""
-        return await self._write(lambda: self._append(items)) if items else []
+        if not items:
+            return []
+        texts = self._texts
+        if texts is not None:
+            await texts.room()
+        outcomes = await self._write(lambda: self._append(items))
+        if texts is not None:
+            texts.stored(sum(outcome.status is IngestStatus.ACCEPTED for outcome in outcomes))
+        return outcomes
 
     def _append(self, items: Sequence[EventRecord | QuarantineItem]) -> list[Outcome]:
+        return self._append_with(lambda appender: appender.append(items))
+
+    def _append_with(self, work: Callable[[Appender], _T]) -> _T:
         self._reopen()
         assert self._appender is not None  # noqa: S101  _reopen sets it or raises
         try:
-            return self._appender.append(items)
+            return work(self._appender)
         except (apsw.Error, OSError) as error:
             self._abandon()
             raise StorageError from error
@@ -186,9 +255,32 @@ class SqliteStore:
         """See `EventReader.count`."""
         return await self._read(lambda reader: reader.queries.count(filter))
 
+    async def arrivals(self, filter: EventFilter, after: Mapping[int, int] | None, limit: int, bytes_max: int) -> Arrivals:
+        """See `ArrivalReader.arrivals`."""
+        return await self._read(lambda reader: reader.arrivals.arrivals(filter, after, limit, bytes_max))
+
+    async def arrivals_at(self, tenant_id: str | None, project_id: str | None, point: ArrivalPoint) -> dict[int, int]:
+        """See `ArrivalReader.arrivals_at`."""
+        return await self._read(lambda reader: reader.arrivals.arrivals_at(tenant_id, project_id, point))
+
     async def stats(self, tenant_id: str | None, project_id: str | None, start_ns: int | None, end_ns: int | None) -> EventStats:
         """See `StatsReader.stats`."""
         return await self._read(lambda reader: reader.statistics.stats(tenant_id, project_id, start_ns, end_ns))
+
+    async def sessions(
+        self,
+        tenant_id: str | None,
+        project_id: str | None,
+        limit: int,
+        after: SessionPlace | None = None,
+        session_id: str | None = None,
+    ) -> list[SessionRow]:
+        """See `SessionReader.sessions`."""
+        return await self._read(lambda reader: reader.sessions.sessions(tenant_id, project_id, limit, after, session_id))
+
+    async def events_with_id(self, tenant_id: str | None, project_id: str | None, event_id: str) -> list[StoredEvent]:
+        """See `SessionReader.events_with_id`."""
+        return await self._read(lambda reader: reader.sessions.events_with_id(tenant_id, project_id, event_id))
 
     async def quarantine_list(
         self, tenant_id: str | None, project_id: str | None, limit: int, after: str | None = None
@@ -204,6 +296,22 @@ class SqliteStore:
         """See `QuarantineStore.quarantine_remove`."""
         return await self._write(lambda: self._remove(quarantine_id))
 
+    def _change(self, work: Callable[[apsw.Connection], _T]) -> _T:
+        """One transaction that memory knows nothing of."""
+        self._reopen()
+        assert self._database is not None  # noqa: S101  _reopen sets it or raises
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            changed = work(self._database)
+            self._database.execute("COMMIT")
+        except apsw.Error as error:
+            self._abandon()
+            raise StorageError from error
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        return changed
+
     def _remove(self, quarantine_id: str) -> bool:
         self._reopen()
         assert self._database is not None  # noqa: S101  _reopen sets it or raises
@@ -215,12 +323,10 @@ class SqliteStore:
 
     async def info(self) -> StoreInfo:
         """See `Store.info`."""
-        return await self._read(self._info)
-
-    @staticmethod
-    def _info(reader: _Reader) -> StoreInfo:
-        ((logs, events, sessions, items, size),) = fetch(reader.database, _SQL_INFO)
-        return StoreInfo("sqlite", logs, events, sessions, items, size)
+        ((logs, events, sessions, items, size),) = await self._read(lambda reader: fetch(reader.database, _SQL_INFO))
+        texts = self._texts
+        lag, restarts = (0, 0) if texts is None else (texts.lag_events, texts.restarts)
+        return StoreInfo("sqlite", logs, events, sessions, items, size, lag, restarts)
 
     async def _write(self, work: Callable[[], _T]) -> _T:
         if self._writer is None:
@@ -237,12 +343,20 @@ class SqliteStore:
             reader: _Reader | None = getattr(self._of_thread, "reader", None)
             if reader is None:
                 assert self._keys is not None  # noqa: S101  open() came first
-                reader = self._of_thread.reader = _Reader(self._directory, self._keys, self._postings, self._vfs)
+                reader = self._of_thread.reader = _Reader(
+                    self._directory, self._keys, self._postings, self._vfs, self._renew_texts
+                )
                 self._opened.append(reader)
             return work(reader)
         except apsw.Error as error:
             self._forget_reader()
             raise StorageError("the event store could not be read") from error
+
+    def _renew_texts(self) -> None:
+        """In a reader thread, which has found the text index damaged."""
+        texts = self._texts
+        if texts is not None:
+            texts.begin_anew()
 
     def _forget_reader(self) -> None:
         """A connection that failed may stand in the middle of a transaction: the thread's next question takes a new one."""
@@ -250,7 +364,7 @@ class SqliteStore:
         if reader is not None:
             self._of_thread.reader = None
             self._opened.remove(reader)
-            _close(reader.database)
+            reader.close()
 
 
 def _close(database: apsw.Connection) -> None:

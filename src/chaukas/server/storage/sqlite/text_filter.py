@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import apsw
 
 from chaukas.server.storage.sqlite.columns import EVENTS_PER_BLOCK
-from chaukas.server.storage.sqlite.segments import SegmentReader
+from chaukas.server.storage.sqlite.segments import Segment, SegmentReader
 from chaukas.server.storage.sqlite.text_index.reader import TextIndexSnapshot
 from chaukas.server.storage.sqlite.text_index.search import TextSearch
 from chaukas.server.text.expression import TextQuery
@@ -34,6 +34,9 @@ class TextFilter:
         self._database = database
         self._segments = segments
         self._scanner = TextScanner(query)
+        #: The segment of the event that was compared last: its neighbours mostly come next.
+        self._segment: Segment | None = None
+        self._segment_log = 0
         self._index = index
         self._search: TextSearch | None = index.search(query, log_nos) if index is not None and log_nos else None
 
@@ -52,21 +55,20 @@ class TextFilter:
         exact = False
         if self._search is not None and block_no * EVENTS_PER_BLOCK < indexed:
             candidates, exact = frozenset(self._search.in_block(log_no, block_no)), self._search.exact
-        skipped: dict[int, bool] = {}
         for index in indexes:
             if index < indexed:
-                if index in candidates and (exact or self._matches(log_no, index, skipped)):
+                if index in candidates and (exact or self._matches(log_no, index)):
                     yield index
-            elif self._matches(log_no, index, skipped):
+            elif self._matches(log_no, index):
                 yield index
 
-    def _matches(self, log_no: int, index: int, skipped: dict[int, bool]) -> bool:
-        """Compare one event with the query; a segment without the bytes that any match needs is looked at once."""
-        segment = self._segments.segment_of(self._database, log_no, index)
-        skip = skipped.get(segment.first_index)
-        if skip is None:
-            skip = skipped[segment.first_index] = not self._scanner.may_match(b"".join(segment.bodies))
-        return not skip and self._scanner.matches(segment.bodies[index - segment.first_index])
+    def _matches(self, log_no: int, index: int) -> bool:
+        """Compare one event with the query: by its raw bytes, which tell for most of them that they do not match."""
+        segment = self._segment
+        if segment is None or log_no != self._segment_log or not 0 <= index - segment.first_index < segment.events:
+            segment = self._segment = self._segments.segment_of(self._database, log_no, index)
+            self._segment_log = log_no
+        return self._scanner.matches(segment.bodies[index - segment.first_index])
 
     def _indexed(self, log_no: int) -> int:
         return self._index.indexed(log_no) if self._search is not None and self._index is not None else 0

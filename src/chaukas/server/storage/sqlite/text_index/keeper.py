@@ -31,7 +31,7 @@ class TextIndexSettings:
     """How a store keeps its text index."""
 
     #: Events that the index may be behind before commits are slowed down.
-    lag_events_max: int = 200_000
+    lag_events_max: int = 100_000
     on_problem: Callable[[str], None] = lambda _: None
 
 
