@@ -33,7 +33,7 @@ COMPILERS = (
 _PROTO = ROOT / "proto"
 _SOURCE = ROOT / "src"
 # The packages that hold nothing but generated code, each with a marker that it is typed.
-_PACKAGES = (Path("chaukas/spec"), Path("chaukas/audit"))
+_PACKAGES = (Path("chaukas/spec"), Path("chaukas/audit"), Path("chaukas/explain"))
 _INIT = '"""Generated from proto/ by scripts/generate_contract.py; do not edit."""\n'
 _SERVICE = re.compile(r"^service\s", re.MULTILINE)
 

@@ -1,0 +1,243 @@
+"""Grounding: which parts of an output, or of a tool call's arguments, stand in a recorded source, and which do not.
+
+Sources are what came from outside the agent before the event: inputs, results of tools, documents, errors, decisions, and
+what a prompt holds that no event told. What the agent itself wrote supports nothing. Numbers, ids, names of several words and
+quotations are held to exact match; other words count where four or more in a row are those of a source. Function words count
+for nothing. That something is found does not make it true, nor that it is not found false: the record may lack its source.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chaukas.server.explain.evidence import Place
+from chaukas.server.explain.evidence_graph import Evidenced
+from chaukas.server.explain.matching import Source
+from chaukas.server.explain.model import Edge, EventRef, EventRow, StepKind
+from chaukas.server.explain.sources import Passage, PassageRole, passages_of
+from chaukas.server.explain.spelling import normalised, sentence_spans, values_of, weight_of_word, word_spans, words_of
+
+__all__ = ["GroundedItem", "GroundedPart", "Grounding", "ItemKind", "Verdict", "ground", "groundable"]
+
+_SUPPORTING = frozenset({PassageRole.GIVEN, PassageRole.NAMED, PassageRole.PROMPT})
+_CALLS = frozenset({StepKind.TOOL, StepKind.MCP})
+_FOUND_MIN = 0.75
+_PLACES_MAX = 3
+_STRICT_NAME_WEIGHT = 1.0
+_QUOTATION = re.compile(r"[\"“„«]([^\"“”„«»\n]{2,400})[\"”“»]")
+_QUOTED_WORDS_MIN = 2
+
+
+class ItemKind(StrEnum):
+    """What is held to exact match, and `words` for words in a row."""
+
+    NUMBER = "number"
+    ID = "id"
+    NAME = "name"
+    QUOTATION = "quotation"
+    WORDS = "words"
+
+
+class Verdict(StrEnum):
+    """How much of a part stands in a source."""
+
+    FOUND = "found"  # everything held to exact match, and at least three quarters of the telling words
+    PARTLY = "partly"
+    NOT_FOUND = "not_found"
+    NOTHING_TO_CHECK = "nothing_to_check"  # no telling word: a greeting, a yes
+
+
+@dataclass(frozen=True, slots=True)
+class GroundedItem:
+    """Characters `start`..`end` of the field; `found` says where sources have it (at most three places), empty when none does."""
+
+    kind: ItemKind
+    text: str
+    start: int
+    end: int
+    found: tuple[Place, ...]
+
+    @property
+    def strict(self) -> bool:
+        """Whether it is held to exact match."""
+        return self.kind is not ItemKind.WORDS
+
+
+@dataclass(frozen=True, slots=True)
+class GroundedPart:
+    """A sentence of an output or an argument value. `share` is the part of its telling words that sources have, 0 to 1."""
+
+    field: str
+    start: int
+    end: int
+    text: str
+    verdict: Verdict
+    share: float
+    items: tuple[GroundedItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grounding:
+    """All parts of an event. `share` is over all telling words.
+
+    `exact_found` of the `exact_total` items that are held to exact match were found.
+    """
+
+    event: EventRef
+    parts: tuple[GroundedPart, ...]
+    share: float
+    exact_found: int
+    exact_total: int
+
+
+def groundable(row: EventRow) -> bool:
+    """Whether an event is one that `ground` answers for: an output, the start of a call, a handoff."""
+    return row.kind in {StepKind.OUTPUT, StepKind.HANDOFF} or (row.kind in _CALLS and row.edge is Edge.START)
+
+
+def ground(evidenced: Evidenced, position: int) -> Grounding:
+    """Where the sentences or argument values of an event come from. An event that says nothing has no parts and a share of 0."""
+    row = evidenced.explanation.record.rows[position]
+    sources = _Sources(evidenced, position)
+    parts: list[GroundedPart] = []
+    covered = total = 0.0
+    for passage in passages_of(row) if groundable(row) else ():
+        spans = [(0, len(passage.text))] if passage.leaf else list(sentence_spans(passage.text))
+        for start, end in spans:
+            part, weights = _part(sources, passage, start, end)
+            parts.append(part)
+            covered, total = covered + weights[0], total + weights[1]
+    items = [item for part in parts for item in part.items if item.strict]
+    share = covered / total if total else 0.0
+    return Grounding(row.ref, tuple(parts), share, sum(1 for item in items if item.found), len(items))
+
+
+def _part(sources: _Sources, passage: Passage, start: int, end: int) -> tuple[GroundedPart, tuple[float, float]]:
+    text = passage.text[start:end]
+    items = [*_quotations(sources, text), *_values(sources, text)]
+    if not any(item.start == 0 and item.end == len(text) for item in items):
+        items += sources.words(text, leaf=passage.leaf)
+    items.sort(key=lambda item: (item.start, item.end, item.kind))
+    covered = total = 0.0
+    for first, last in word_spans(text):
+        exact = any(item.strict and item.start <= first and last <= item.end for item in items)
+        weight = 1.0 if exact else weight_of_word(normalised(text[first:last]))
+        total += weight
+        if any(item.found and item.start <= first and last <= item.end for item in items):
+            # A word inside something that is held to exact match, and was not found, is not saved by the words around it.
+            missing = any(item.strict and not item.found and item.start <= first and last <= item.end for item in items)
+            covered += 0.0 if missing else weight
+    share = covered / total if total else 0.0
+    at = passage.offset + start
+    placed = tuple(GroundedItem(item.kind, item.text, at + item.start, at + item.end, item.found) for item in items)
+    part = GroundedPart(passage.field, at, passage.offset + end, text, _verdict(items, share, total), share, placed)
+    return part, (covered, total)
+
+
+def _verdict(items: Sequence[GroundedItem], share: float, total: float) -> Verdict:
+    strict = [item for item in items if item.strict]
+    if not strict and total < 1.0:
+        return Verdict.NOTHING_TO_CHECK
+    if share >= _FOUND_MIN and all(item.found for item in strict):
+        return Verdict.FOUND
+    return Verdict.PARTLY if share > 0 else Verdict.NOT_FOUND
+
+
+def _quotations(sources: _Sources, text: str) -> list[GroundedItem]:
+    found = []
+    for match in _QUOTATION.finditer(text):
+        if len(words_of(match[1])) >= _QUOTED_WORDS_MIN:
+            start, end = match.span(1)
+            found.append(GroundedItem(ItemKind.QUOTATION, match[1], start, end, sources.phrase(match[1])))
+    return found
+
+
+def _values(sources: _Sources, text: str) -> list[GroundedItem]:
+    """Numbers, ids and names; one word with a capital counts where it is found, and is not missed where it is not."""
+    found: dict[tuple[int, int], GroundedItem] = {}
+    for value in values_of(text):
+        places = sources.value(value.key)
+        kind = ItemKind(value.kind)
+        if kind is ItemKind.NAME and value.weight < _STRICT_NAME_WEIGHT and not places:
+            continue
+        known = found.get((value.start, value.end))
+        if known is None or (places and not known.found):
+            piece = text[value.start : value.end]
+            found[value.start, value.end] = GroundedItem(kind, piece, value.start, value.end, places)
+    return list(found.values())
+
+
+class _Sources:
+    """The sources that an event may rest on."""
+
+    def __init__(self, evidenced: Evidenced, position: int) -> None:
+        self._evidenced = evidenced
+        self._index = evidenced.index
+        self._position = position
+        self._step = evidenced.step_of[position]
+        self._run = evidenced.explanation.steps[self._step].run
+
+    def _fits(self, source: Source) -> bool:
+        return source.position < self._position and source.step != self._step and source.passage.role in _SUPPORTING
+
+    def _room(self, source: Source) -> tuple[int, int]:
+        kin = self._evidenced.kin
+        near = 0 if source.run == self._run else 1 if kin[source.run] == kin[self._run] else 2
+        return near, source.position
+
+    def value(self, key: str) -> tuple[Place, ...]:
+        """Where a value stands: in the nearest sources first, and where it came in before where it was repeated."""
+        sources = [source for source in (*self._index.origins(key), *self._index.echoes(key)) if self._fits(source)]
+        sources.sort(key=self._room)
+        return tuple(
+            source.passage.place(source.position, *self._index.value_span(source, key)) for source in sources[:_PLACES_MAX]
+        )
+
+    def words(self, text: str, *, leaf: bool) -> list[GroundedItem]:
+        """Runs of four words and more that a source has, the longest first where they overlap; a short value as a whole."""
+        pieces, spans = self._index.pieces_of(text), word_spans(text)
+        matches = [match for match in self._index.word_matches(pieces) if self._fits(match.source) and match.weight > 0]
+        matches.sort(key=lambda match: (match.start - match.end, self._room(match.source)))
+        taken: list[tuple[int, int]] = []
+        found = []
+        for match in matches:
+            if any(start <= match.start and match.end <= end for start, end in taken):
+                continue
+            taken.append((match.start, match.end))
+            start, end = spans[match.start][0], spans[match.end - 1][1]
+            place = match.source.passage.place(match.source.position, *self._index.source_span(match))
+            found.append(GroundedItem(ItemKind.WORDS, text[start:end], start, end, (place,)))
+        if leaf and not found and len(pieces.words) < 4 and sum(map(weight_of_word, pieces.words)) > 0:
+            places = self.phrase(text)
+            if places:
+                found.append(GroundedItem(ItemKind.WORDS, text, 0, len(text), places))
+        return found
+
+    def phrase(self, text: str) -> tuple[Place, ...]:
+        """Where sources have these words in a row."""
+        words = words_of(text)
+        candidates = [source for source in self._evidenced.sources_with(words) if self._fits(source)]
+        candidates.sort(key=self._room)
+        places: list[Place] = []
+        for source in candidates:
+            others = self._index.words(source.number)
+            start = _find(others, words)
+            if start >= 0:
+                spans = word_spans(source.passage.text)
+                places.append(Place(source.position, source.passage.field, spans[start][0], spans[start + len(words) - 1][1]))
+                if len(places) == _PLACES_MAX:
+                    break
+        return tuple(places)
+
+
+def _find(words: Sequence[str], part: Sequence[str]) -> int:
+    """The first place where the words of a part stand in a row, -1 for none."""
+    count = len(part)
+    first, part = part[0], list(part)
+    for place, word in enumerate(words):
+        if word == first and list(words[place : place + count]) == part:
+            return place
+    return -1

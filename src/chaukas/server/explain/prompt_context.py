@@ -1,0 +1,275 @@
+"""Context edges: which earlier events the messages of a model call's prompt come from.
+
+Each model call repeats the whole conversation, so nothing is looked at twice: a prompt that begins with the agent's last prompt,
+byte for byte, gives one edge to that one and goes on behind it; a message text that was seen before in its group of runs is
+remembered with its origin; only new texts are matched, each once.
+
+A message is one whole thing, so one event is its origin: the one with that text, else the one with the same values (results of
+tools are written as JSON in many ways), else the one that most of its telling words and values lead to. What an assistant's
+message says counts as a response only when it is the same text. A user's or tool's message with no origin in the record is kept
+as a source of its own: what it says came in with this prompt.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from google.protobuf import struct_pb2
+
+from chaukas.server.explain.evidence import Basis, EdgeDrafts, EvidenceType, Place
+from chaukas.server.explain.matching import Pieces, Source, SourceIndex
+from chaukas.server.explain.model import EventRow
+from chaukas.server.explain.model_calls import Signature, signature_of_json
+from chaukas.server.explain.sources import Passage, PassageRole, value_leaves
+from chaukas.server.explain.spelling import weight_of
+
+__all__ = ["PromptReader", "WholeTexts"]
+
+_LIST_KEYS = ("messages", "input", "contents", "prompt")
+_STANDING = frozenset({"system", "developer"})
+#: Roles of what the model itself wrote; "call" is a printed tool call.
+_OWN = frozenset({"assistant", "model", "ai", "call"})
+_RESULT_IDS = ("tool_call_id", "call_id", "tool_use_id")
+_PRINTED_MAX = 1_000_000
+#: A backslash that Python would warn about: such a text was not printed by Python.
+_NO_ESCAPE = re.compile(r"""(?<!\\)(?:\\\\)*\\[^\\'"abfnrtvxuUN0-7\n]""")
+_CANDIDATES_MAX = 3
+_SCORE_MIN = 1.0
+_SHARE_MIN = 0.5
+_COMMON_MIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """One message: its role, its field, its text as recorded, and the text inside it where it was printed into a string."""
+
+    role: str
+    field: str
+    text: str
+    inner: str
+    result_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    position: int
+    field: str
+    by: str
+    alternatives: int
+
+
+class WholeTexts:
+    """Texts that are known whole, and results of tools by their values, whatever the order of keys; the latest events of each."""
+
+    def __init__(self) -> None:
+        self._texts: dict[tuple[int, str], list[tuple[int, str]]] = {}
+        self._results: dict[tuple[int, Signature], list[tuple[int, str]]] = {}
+        self._result_ids: dict[tuple[int, str], tuple[int, str]] = {}
+
+    def add_text(self, group: int, text: str, position: int, field: str) -> None:
+        """Remember a text that an event holds; blanks around it do not count."""
+        text = text.strip()
+        if text:
+            _keep(self._texts.setdefault((group, text), []), position, field)
+
+    def add_result(self, group: int, signature: Signature, position: int, field: str) -> None:
+        """Remember the values of a tool's result."""
+        if signature:
+            _keep(self._results.setdefault((group, signature), []), position, field)
+
+    def add_result_id(self, group: int, call_id: str, position: int, field: str) -> None:
+        """Remember which event holds the result of a call."""
+        if call_id:
+            self._result_ids[group, call_id] = (position, field)
+
+    def text(self, group: int, text: str) -> list[tuple[int, str]]:
+        """The events that hold this text, the oldest first."""
+        return self._texts.get((group, text.strip()), [])
+
+    def result(self, group: int, text: str) -> list[tuple[int, str]]:
+        """The events that hold a result with the values of a JSON text."""
+        signature = signature_of_json(text)
+        return self._results.get((group, signature), []) if signature else []
+
+    def result_of_id(self, group: int, call_id: str) -> tuple[int, str] | None:
+        """The event that holds the result of a call."""
+        return self._result_ids.get((group, call_id)) if call_id else None
+
+
+def _keep(known: list[tuple[int, str]], position: int, field: str) -> None:
+    known.append((position, field))
+    if len(known) > _CANDIDATES_MAX + 1:
+        del known[0]
+
+
+class PromptReader:
+    """Reads the prompts of all model calls in the record's order."""
+
+    def __init__(self, index: SourceIndex, edges: EdgeDrafts, wholes: WholeTexts) -> None:
+        self._index = index
+        self._edges = edges
+        self._wholes = wholes
+        #: START -> the earlier START whose prompt it repeats whole.
+        self.repeated: dict[int, int] = {}
+        self._last: dict[tuple[int, str, str], tuple[int, int, bytes]] = {}
+        self._origins: dict[tuple[int, str], tuple[_Origin, ...]] = {}
+
+    def read(self, row: EventRow, run: int, group: int, step: int) -> None:
+        """Add the context edges of a model call's START."""
+        if not row.event.llm_invocation.HasField("request"):
+            return
+        fields = row.event.llm_invocation.request.fields
+        for key in _LIST_KEYS:
+            if key not in fields:
+                continue
+            path = f"llm_invocation.request.{key}"
+            value = fields[key]
+            kind = value.WhichOneof("kind")
+            if kind == "string_value":
+                self._message(_Message("user", path, value.string_value, value.string_value, ""), row, run, group, step)
+            elif kind == "list_value":
+                self._list(value.list_value, path, row, run, group, step)
+
+    def _list(self, messages: struct_pb2.ListValue, path: str, row: EventRow, run: int, group: int, step: int) -> None:
+        values = messages.values
+        # Elements of a repeated field stand one after another, so that a list that begins with another has its bytes in front.
+        printed = messages.SerializeToString(deterministic=True)
+        place = (group, row.agent_id, path)
+        position, count, before = self._last.get(place, (-1, 0, b""))
+        known = 0
+        if count and printed.startswith(before):
+            known = count
+            self.repeated[row.position] = position
+            basis = Basis("prompt", f"{count} messages", Place(position, path), Place(row.position, f"{path}[0:{count}]"))
+            self._edges.add(EvidenceType.CONTEXT, basis)
+        self._last[place] = (row.position, len(values), printed)
+        for number in range(known, len(values)):
+            for message in _messages(values[number], f"{path}[{number}]"):
+                self._message(message, row, run, group, step)
+
+    def _message(self, message: _Message, row: EventRow, run: int, group: int, step: int) -> None:
+        if not message.text or message.role in _STANDING:
+            return
+        if message.result_id:
+            held = self._wholes.result_of_id(group, message.result_id)
+            if held is not None:
+                basis = Basis("tool_call_id", message.result_id, Place(*held), Place(row.position, message.field))
+                self._edges.add(EvidenceType.EXPLICIT, basis)
+        seen = (group, message.text)
+        origins = self._origins.get(seen)
+        if origins is None:
+            origins = self._origins[seen] = self._origins_of(message, row, run, group, step)
+        start, end = _inner_range(message)
+        effect = Place(row.position, message.field, start, end)
+        for origin in origins:
+            if origin.position < row.position:
+                cause = Place(origin.position, origin.field)
+                basis = Basis(origin.by, "", cause, effect, alternatives=origin.alternatives)
+                self._edges.add(EvidenceType.CONTEXT, basis)
+
+    def _origins_of(self, message: _Message, row: EventRow, run: int, group: int, step: int) -> tuple[_Origin, ...]:
+        for by, look in (("text", self._wholes.text), ("values", self._wholes.result)):
+            found = look(group, message.inner)
+            if found:
+                position, field = found[-1]
+                return (_Origin(position, field, by, len({other for other, _ in found}) - 1),)
+        if message.role in _OWN:
+            return ()
+        pieces = self._index.pieces_of(message.inner)
+        origins = self._scored(pieces, row.position)
+        if not origins:
+            passage = Passage(message.field, message.text, PassageRole.PROMPT)
+            self._index.add(row.position, run, step, passage, self._index.pieces_of(message.text))
+        return origins
+
+    def _scored(self, pieces: Pieces, position: int) -> tuple[_Origin, ...]:
+        """The event that most of a text leads to, when that is at least half of it; several when they are equal."""
+        scores: defaultdict[int, float] = defaultdict(float)
+        fields: dict[int, str] = {}
+        for value in {value.key: value for value in pieces.values}.values():
+            nearby: dict[int, Source] = {}
+            for source in (*self._index.origins(value.key), *self._index.echoes(value.key)):
+                if source.position < position and source.passage.role is not PassageRole.ASKED:
+                    nearby.setdefault(source.position, source)
+            for place, source in nearby.items():
+                scores[place] += value.weight
+                fields.setdefault(place, source.passage.field)
+        for match in self._index.word_matches(pieces):
+            if match.source.position < position and match.weight >= _COMMON_MIN:
+                scores[match.source.position] += match.weight
+                fields.setdefault(match.source.position, match.source.passage.field)
+        if not scores:
+            return ()
+        whole = weight_of(list(pieces.words))
+        best = max(scores.values())
+        if best < _SCORE_MIN or best < whole * _SHARE_MIN:
+            return ()
+        places = sorted(place for place, score in scores.items() if score >= best - 1e-9)[-_CANDIDATES_MAX:]
+        return tuple(_Origin(place, fields[place], "prompt", len(places) - 1) for place in places)
+
+
+def _messages(value: struct_pb2.Value, path: str) -> Iterator[_Message]:
+    kind = value.WhichOneof("kind")
+    if kind == "string_value":
+        yield _unprinted("user", path, value.string_value, "")
+    elif kind == "struct_value":
+        fields = value.struct_value.fields
+        role = fields["role"].string_value if "role" in fields else ""
+        result_id = next((fields[key].string_value for key in _RESULT_IDS if key in fields), "")
+        if "type" in fields and fields["type"].string_value == "function_call":
+            role = "call"
+        for key in ("content", "text", "parts", "output"):
+            if key in fields:
+                inner = fields[key]
+                inner_kind = inner.WhichOneof("kind")
+                if inner_kind == "string_value":
+                    yield _unprinted(role, f"{path}.{key}", inner.string_value, result_id)
+                elif inner_kind in {"list_value", "struct_value"}:
+                    for leaf, text in value_leaves(inner, f"{path}.{key}"):
+                        if not leaf.endswith((".type", ".role", "_id", ".id", ".name")):
+                            yield _Message(role, leaf, text, text, result_id)
+
+
+def _unprinted(role: str, field: str, text: str, result_id: str) -> _Message:
+    """A message, read from inside the string where an integration printed the whole of it into one."""
+    if text.startswith("{'") and text.endswith("}") and len(text) <= _PRINTED_MAX and not _NO_ESCAPE.search(text):
+        try:
+            printed = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            printed = None
+        if isinstance(printed, dict):
+            kind = printed.get("type")
+            inner_role = printed.get("role")
+            if kind == "function_call":
+                return _Message("call", field, text, str(printed.get("arguments", "")), "")
+            if isinstance(printed.get("call_id"), str):
+                result_id = printed["call_id"]
+            role = inner_role if isinstance(inner_role, str) else "tool" if kind == "function_call_output" else role
+            inner = _text_of(printed.get("content", printed.get("output")))
+            if inner:
+                return _Message(role, field, text, inner, result_id)
+    return _Message(role, field, text, text, result_id)
+
+
+def _text_of(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        parts = [part.get("text") if isinstance(part, dict) else part for part in content]
+        return "\n".join(part for part in parts if isinstance(part, str))
+    return ""
+
+
+def _inner_range(message: _Message) -> tuple[int | None, int | None]:
+    """Where the inner text stands in the recorded one; nothing where escapes make it read differently."""
+    if message.inner is message.text:
+        return 0, len(message.text)
+    for form in (message.inner, repr(message.inner)[1:-1]):
+        start = message.text.find(form)
+        if start >= 0:
+            return start, start + len(form)
+    return None, None

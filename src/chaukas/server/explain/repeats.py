@@ -1,0 +1,205 @@
+"""Content edges: which earlier event a text has its values and words from.
+
+An event is the *origin* of a value or of words when they came into the record with it: an input, a document, a tool's result that
+does not merely repeat the call's arguments, a model's or agent's text where it says something that nothing before it said. What
+repeats is an effect, and no origin again. Arguments of a call have causes and are nobody's cause: what they brought about,
+the result shows.
+
+Origins are sought in the run of the effect first, then in the runs of the same session, then elsewhere; only the nearest of these
+rooms that has one counts. More than three origins in it are boilerplate, two or three are all named and called ambiguous.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from chaukas.server.explain.evidence import Basis, EdgeDrafts, EvidenceType
+from chaukas.server.explain.matching import Pieces, Source, SourceIndex, WordMatch
+from chaukas.server.explain.model import EventRow, StepKind
+from chaukas.server.explain.sources import Passage, PassageRole
+from chaukas.server.explain.spelling import Value, sentence_spans, values_of, word_spans
+
+__all__ = ["Reading", "Repeats", "common_keys"]
+
+_ORIGINS_MAX = 3
+_PROSE_WEIGHT_MIN = 4.0
+_PROSE_WORDS_MIN = 5
+_SENTENCE_WEIGHT_MIN = 2.5
+_ENOUGH = 0.999
+_QUOTE_MAX = 400
+_NAME_CHARS_MIN = 4
+
+#: An event's passage, taken apart.
+Reading = tuple[Passage, Pieces]
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """One thing that a text has in common with one source."""
+
+    basis: Basis
+    kind: EvidenceType
+    key: object
+
+
+def _is_sentence(text: str, start: int, end: int) -> bool:
+    """Whether a range holds a whole sentence or the whole text, but for punctuation."""
+    starts: set[int] = set()
+    ends: set[int] = set()
+    for first, last in sentence_spans(text):
+        spans = word_spans(text[first:last])
+        if spans:
+            starts.add(first + spans[0][0])
+            ends.add(first + spans[-1][1])
+    return start in starts and end in ends
+
+
+class Repeats:
+    """Finds content edges while the record is read in its order."""
+
+    def __init__(self, index: SourceIndex, edges: EdgeDrafts, kin: Sequence[int], common: frozenset[str]) -> None:
+        self._index = index
+        self._edges = edges
+        #: Run -> the group of runs that share a session or trace.
+        self._kin = kin
+        #: Keys that stand everywhere: names of agents, tools and models.
+        self._common = common
+
+    def look(
+        self, row: EventRow, run: int, step: int, readings: Iterable[Reading], allowed: frozenset[int] | None = None
+    ) -> None:
+        """Add the content edges that end at an event. `allowed` are the steps whose texts may be causes; None means any."""
+        hits: defaultdict[int, list[_Hit]] = defaultdict(list)
+        for passage, pieces in readings:
+            self._values(hits, row, run, step, passage, pieces.values, allowed)
+            if pieces.shingles:
+                self._prose(hits, row, run, step, passage, pieces, allowed)
+        for found in hits.values():
+            weights: dict[object, float] = {}
+            for hit in found:
+                weights[hit.key] = max(hit.basis.weight, weights.get(hit.key, 0.0))
+            if sum(weights.values()) >= _ENOUGH:
+                for hit in found:
+                    self._edges.add(hit.kind, hit.basis)
+
+    def _nearest(
+        self, sources: Iterable[Source], run: int, step: int, position: int, allowed: frozenset[int] | None
+    ) -> list[Source]:
+        """The sources of the nearest room, one for each event; none when there are too many."""
+        rooms: tuple[dict[int, Source], ...] = ({}, {}, {})
+        for source in sources:
+            if source.step == step or source.position >= position or (allowed is not None and source.step not in allowed):
+                continue
+            near = 0 if source.run == run else 1 if self._kin[source.run] == self._kin[run] else 2
+            rooms[near].setdefault(source.position, source)
+        for room in rooms:
+            if room:
+                return list(room.values()) if len(room) <= _ORIGINS_MAX else []
+        return []
+
+    def _values(
+        self,
+        hits: defaultdict[int, list[_Hit]],
+        row: EventRow,
+        run: int,
+        step: int,
+        passage: Passage,
+        values: Sequence[Value],
+        allowed: frozenset[int] | None,
+    ) -> None:
+        for value in values:
+            if value.key in self._common or not self._index.has_origin(value.key):
+                continue
+            sources = self._index.origins(value.key)
+            cited = passage.role is PassageRole.NAMED
+            named = [source for source in sources if cited or source.passage.role is PassageRole.NAMED]
+            others = [source for source in sources if not cited and source.passage.role is not PassageRole.NAMED]
+            effect = passage.place(row.position, value.start, value.end)
+            what = passage.text[value.start : value.end]
+            weight = _leaf_weight(value, passage)
+            for kind, by, group in (
+                (EvidenceType.CONTENT, value.kind, others),
+                (EvidenceType.EXPLICIT, "document_id", named),
+            ):
+                nearest = self._nearest(group, run, step, row.position, allowed) if group else []
+                for source in nearest:
+                    start, end = self._index.value_span(source, value.key)
+                    cause = source.passage.place(source.position, start, end)
+                    proof = 1.0 if kind is EvidenceType.EXPLICIT else weight
+                    basis = Basis(by, what, cause, effect, proof, len(nearest) - 1)
+                    hits[source.position if kind is EvidenceType.CONTENT else ~source.position].append(
+                        _Hit(basis, kind, value.key)
+                    )
+
+    def _prose(
+        self,
+        hits: defaultdict[int, list[_Hit]],
+        row: EventRow,
+        run: int,
+        step: int,
+        passage: Passage,
+        pieces: Pieces,
+        allowed: frozenset[int] | None,
+    ) -> None:
+        text = passage.text
+        groups: defaultdict[tuple[int, int], list[WordMatch]] = defaultdict(list)
+        for match in self._index.word_matches(pieces):
+            source = match.source
+            if source.passage.role is PassageRole.MADE and source.run != run:
+                continue  # an agent that says the same in every answer does not quote itself
+            if match.weight >= _SENTENCE_WEIGHT_MIN:
+                groups[match.start, match.end].append(match)
+        if not groups:
+            return
+        spans = word_spans(text)
+        #: Word -> the longest match that was taken and holds it.
+        holders = [0] * len(spans)
+        for taken, (start, end) in enumerate(sorted(groups, key=lambda span: (span[0] - span[1], span[0])), 1):
+            if holders[start] and holders[start] == holders[end - 1]:
+                continue
+            nearest = self._nearest((match.source for match in groups[start, end]), run, step, row.position, allowed)
+            chosen = {source.number for source in nearest}
+            first, last = spans[start][0], spans[end - 1][1]
+            whole = passage.leaf and end - start == len(pieces.words)
+            matches = [
+                match
+                for match in groups[start, end]
+                if match.source.number in chosen and self._proves(match, text, (first, last), whole=whole)
+            ]
+            if not matches or any(value.start <= first and last <= value.end for value in pieces.values):
+                continue  # the words of one id count as a value
+            for place in range(start, end):
+                holders[place] = holders[place] or taken
+            effect = passage.place(row.position, first, last)
+            what = text[first:last][:_QUOTE_MAX]
+            for match in matches:
+                cause = match.source.passage.place(match.source.position, *self._index.source_span(match))
+                basis = Basis("quote", what, cause, effect, match.weight, len(matches) - 1)
+                hits[match.source.position].append(_Hit(basis, EvidenceType.CONTENT, (start, end)))
+
+    def _proves(self, match: WordMatch, text: str, span: tuple[int, int], *, whole: bool) -> bool:
+        """Whether words in a row are a copy: enough telling words, or fewer when they are a whole sentence or value."""
+        if match.weight >= _PROSE_WEIGHT_MIN and match.end - match.start >= _PROSE_WORDS_MIN:
+            return True
+        if not (whole or _is_sentence(text, *span)):
+            return False
+        return _is_sentence(match.source.passage.text, *self._index.source_span(match))
+
+
+def _leaf_weight(value: Value, passage: Passage) -> float:
+    """A name that is the whole value of a field proves more than a word with a capital in prose."""
+    whole = passage.leaf and passage.role is PassageRole.ASKED and value.end - value.start == len(passage.text)
+    return 1.0 if whole and value.kind == "name" and len(passage.text) >= _NAME_CHARS_MIN else value.weight
+
+
+def common_keys(rows: Iterable[EventRow], names: Iterable[str]) -> frozenset[str]:
+    """The keys of names that stand everywhere: of agents, tools, models and whoever handed over."""
+    known = set(names)
+    for row in rows:
+        known.update((row.agent_id, row.agent_name))
+        if row.kind is StepKind.HANDOFF and row.content == "agent_handoff":
+            handoff = row.event.agent_handoff
+            known.update((handoff.to_agent_id, handoff.to_agent_name, handoff.from_agent_name))
+    return frozenset(value.key for name in known if name for value in values_of(name))

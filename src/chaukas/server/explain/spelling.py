@@ -1,0 +1,262 @@
+"""Texts as they are compared: words with their places, and the values in them that are held to exact match.
+
+Words are compared one by one after NFKC and case folding, so that every range that is reported is a range of the recorded text,
+in characters. Escapes of texts that were printed or dumped into another text (backslash with n, t, a quote, or u and four hex
+digits) are read for what they stand for: real traffic prints whole messages into strings.
+
+Values are numbers, ids, names and addresses. A number has one key however it is written (`289.9`, `289.90`, `289,90`); `3.480`,
+which is two numbers to two readers, has both. Weights tell how much a value proves that one text comes from the other: 1 is
+enough on its own; a year, a small or a round number is not.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from chaukas.server.explain.common_words import FUNCTION_WORDS, NO_NAMES, ROUTINE_WORDS
+
+__all__ = ["Value", "normalised", "sentence_spans", "values_of", "weight_of", "weight_of_word", "word_spans", "words_of"]
+
+_SINGLE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u318f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
+_MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0903\u093a-\u094f\u0981-\u0983\u09bc-\u09cd\u0a01-\u0dff"
+_ASCII_WORD = re.compile(r"[a-z0-9]+")
+_WORD = re.compile(rf"[{_SINGLE}]|(?:[^\W_{_SINGLE}]|[{_MARKS}])+")
+_ESCAPE = re.compile(r"""\\(?:[nrtbf"'/\\])""")
+_ESCAPED_WORD = re.compile(rf"[{_SINGLE}]|(?:[^\W_{_SINGLE}]|[{_MARKS}]|\\u[0-9a-fA-F]{{4}})+")
+_ESCAPED_CHARACTER = re.compile(r"\\u([0-9a-fA-F]{4})")
+_BLANKS = "  "
+
+#: Characters between which no value goes on.
+_BETWEEN = r"""\s"'`(){}\[\]<>;|=\u201c-\u201e\u00ab\u00bb\u2018\u2019\uff08\uff09\u300c\u300d\u3001\u3002"""
+_TELLING = re.compile(r"[0-9@/_]")
+#: Pieces that may hold a value: one of the telling characters, and all around it. Tried at the start of a piece only, so that
+#: a long text without blanks is looked at once.
+_CHUNK = re.compile(rf"(?<![^{_BETWEEN}])[^{_BETWEEN}0-9@/_]*+[0-9@/_][^{_BETWEEN}]*+")
+_LETTER = "0-9A-Za-z\u00c0-\u024f\u0370-\u052f"
+_COMPOUND = re.compile(rf"[{_LETTER}]+(?:(?:[-_.:/@#+%&~]+|(?<=[0-9]),(?=[0-9]{{1,3}}(?![0-9])))[{_LETTER}]+)*")
+_CAPITAL = "A-Z\u00c0-\u00d6\u00d8-\u00de\u0141\u015a\u0160\u017b\u017d\u010c\u0391-\u03a9\u0410-\u042f"
+_NAME = re.compile(
+    rf"(?<![\w\\@/.-])[{_CAPITAL}][^\W\d_]+(?:(?: (?:de|do|da|dos|del|di|la|le|von|van|der|den|of))?[ -][{_CAPITAL}][^\W\d_]+)*"
+)
+_SENTENCE_START = re.compile(r"(?:^|[.!?:…\n\"“„*#>•-])\s*$")
+_STOPS = "\u3002\uff01\uff1f"  # the full stops, exclamation and question marks of Chinese and Japanese
+_CLOSERS = r"\"')\]\u201d\u00bb*"
+#: Up to a stop that blanks follow; a stop inside a number or an address ends nothing.
+_SENTENCE = re.compile(
+    rf"[^\n.!?{_STOPS}]*+(?:[.!?](?=[^\s.!?{_CLOSERS}{_STOPS}]|[{_CLOSERS}]++[^\s])[^\n.!?{_STOPS}]*+)*+"
+    rf"(?:[.!?{_STOPS}]++[{_CLOSERS}]*+|\n|$)"
+)
+
+_GROUPED_COMMA = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_GROUPED_DOT = re.compile(r"\d{1,3}(?:\.\d{3})+(?:,\d+)?")
+_PLAIN = re.compile(r"\d+(?:\.\d+)?")
+_DECIMAL_COMMA = re.compile(r"\d+,\d{1,2}")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[t ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
+_TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?(?:-\d{1,2}:\d{2})?")
+_YEARS = range(1900, 2100)
+_LENGTH_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value at `start`..`end` of a text. Equal values have an equal key; `weight` is how much it proves, `kind` what it is.
+
+    `kind` is `number`, `id` or `name`.
+    """
+
+    key: str
+    weight: float
+    kind: str
+    start: int
+    end: int
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text as they are compared."""
+    if text.isascii():
+        if "\\" in text:
+            return [normalised(text[start:end]) for start, end in word_spans(text)]
+        return _ASCII_WORD.findall(text.lower())
+    return [normalised(text[start:end]) for start, end in word_spans(text)]
+
+
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Start and end, half-open, of each of `words_of(text)`."""
+    if "\\" in text:
+        text = _ESCAPE.sub(_BLANKS, text)
+        pattern = _ESCAPED_WORD if "\\u" in text else _WORD
+        return [match.span() for match in pattern.finditer(text)]
+    if text.isascii():
+        return [match.span() for match in _ASCII_WORD.finditer(text.lower())]
+    return [match.span() for match in _WORD.finditer(text)]
+
+
+def normalised(word: str) -> str:
+    """One word as it is compared."""
+    if word.isascii() and "\\" not in word:
+        return word.lower()
+    return _folded(word)
+
+
+@lru_cache(maxsize=65_536)
+def _folded(word: str) -> str:
+    if "\\u" in word:
+        word = _ESCAPED_CHARACTER.sub(lambda match: chr(int(match[1], 16)), word)
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold())
+
+
+@lru_cache(maxsize=65_536)
+def weight_of_word(word: str) -> float:
+    """0 for function words and single letters, little for routine and figures, half for characters that are words, else 1.
+
+    Figures count as values; as words they would make a copy of any two dates.
+    """
+    if word in FUNCTION_WORDS or (len(word) == 1 and word.isascii()):
+        return 0.0
+    if word in ROUTINE_WORDS or word.isdigit():
+        return 0.25
+    return 0.5 if len(word) == 1 else 1.0
+
+
+def weight_of(words: list[str]) -> float:
+    """The weight of several words; a word that stands twice counts once."""
+    return sum(map(weight_of_word, set(words)))
+
+
+def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of each sentence or line, without the blanks around it; those without a word are left out."""
+    for match in _SENTENCE.finditer(text):
+        start, end = match.span()
+        part = text[start:end]
+        stripped = part.strip(" \t\r\n*#>•-")
+        if stripped and _WORD.search(stripped):
+            start += part.index(stripped)
+            yield start, start + len(stripped)
+
+
+def values_of(text: str) -> list[Value]:
+    """Every number, id and name in a text, in order of appearance."""
+    if "\\u" in text and _ESCAPED_CHARACTER.search(text):
+        return _values_behind_escapes(text)
+    if "\\" in text:
+        text = _ESCAPE.sub(_BLANKS, text)
+    found: list[Value] = []
+    if _TELLING.search(text):
+        for chunk in _CHUNK.finditer(text):
+            start, end = chunk.span()
+            for match in _COMPOUND.finditer(text, start, end):
+                _add_compound(found, match[0], match.start())
+    if not text.islower():
+        count = len(found)
+        _add_names(found, text, [(value.start, value.end) for value in found])
+        if count and len(found) > count:
+            found.sort(key=_start)
+    return found
+
+
+def _values_behind_escapes(text: str) -> list[Value]:
+    """The values of a text whose escaped characters (backslash, u, four digits) are read, at their places in the text itself."""
+    pieces: list[str] = []
+    places: list[int] = []
+    at = 0
+    for match in _ESCAPED_CHARACTER.finditer(text):
+        pieces += text[at : match.start()], chr(int(match[1], 16))
+        places.extend(range(at, match.start() + 1))
+        at = match.end()
+    pieces.append(text[at:])
+    places.extend(range(at, len(text) + 1))
+    return [
+        replace(value, start=places[value.start], end=places[value.end])
+        for value in values_of("".join(pieces).replace("\\u", "  "))
+    ]
+
+
+def _start(value: Value) -> int:
+    return value.start
+
+
+def _add_compound(found: list[Value], text: str, start: int) -> None:
+    if not _TELLING.search(text) or len(text) > _LENGTH_MAX:
+        return
+    end = start + len(text)
+    if text[0].isdigit():
+        numbers = _number_keys(text)
+        if numbers:
+            found.extend(Value(f"#{key}", _number_weight(key), "number", start, end) for key in numbers)
+            return
+    key = _folded(text)
+    weight = _id_weight(key)
+    if weight:
+        found.append(Value(f"={key}", weight, "id", start, end))
+
+
+def _number_keys(text: str) -> list[str]:
+    """The numbers that a text may stand for; none when it is no number. Leading zeros make an id of it."""
+    if text[0] == "0" and len(text) > 1 and text[1].isdigit():
+        return []
+    if _GROUPED_COMMA.fullmatch(text):
+        return [_canonical(text.replace(",", ""))]
+    if _GROUPED_DOT.fullmatch(text):
+        grouped = _canonical(text.replace(".", "").replace(",", "."))
+        return [grouped, _canonical(text)] if _PLAIN.fullmatch(text) else [grouped]
+    if _PLAIN.fullmatch(text):
+        return [_canonical(text)]
+    return [_canonical(text.replace(",", "."))] if _DECIMAL_COMMA.fullmatch(text) else []
+
+
+def _canonical(number: str) -> str:
+    return number.rstrip("0").rstrip(".") if "." in number else number
+
+
+def _number_weight(key: str) -> float:
+    digits = len(key.replace(".", "").lstrip("0"))
+    if "." in key:
+        return 1.0 if digits >= 3 else 0.4
+    significant = len(key.rstrip("0"))
+    if len(key) <= 2:
+        return 0.1
+    if significant < 2 or (len(key) == 4 and int(key) in _YEARS):
+        return 0.25
+    return 0.5 if len(key) == 3 else 1.0
+
+
+def _id_weight(key: str) -> float:
+    """An id has letters and digits, or is an address or a path; a word with an underscore is a name of a field or function."""
+    if _TIME.fullmatch(key):
+        return 0.5
+    if _DATE.fullmatch(key):
+        return 1.0
+    digits = sum(map(str.isdigit, key))
+    if digits:
+        return 1.0 if digits >= 2 and len(key) >= 4 else 0.3
+    if "@" in key or "://" in key or key.count("/") >= 2 or ("/" in key and "." in key):
+        return 1.0
+    parts = [part for part in re.split(r"[/_]", key) if part]
+    if "/" in key:
+        return 0.3 if any(part not in NO_NAMES for part in parts) and len(key) >= 8 else 0.0
+    return 0.4 if len(parts) > 1 else 0.0
+
+
+def _add_names(found: list[Value], text: str, taken: list[tuple[int, int]]) -> None:
+    place = 0
+    for match in _NAME.finditer(text):
+        start, end = match.span()
+        while place < len(taken) and taken[place][1] <= start:
+            place += 1
+        if place < len(taken) and taken[place][0] < end:
+            continue
+        words = match[0].split(" ")
+        at_start = bool(_SENTENCE_START.search(text[max(0, start - 8) : start]))
+        # The first word of a sentence has its capital from there, and is left out of a name that goes on after it.
+        while words and (words[0].casefold() in NO_NAMES or (at_start and len(words) == 2 and words[0].casefold() in NO_NAMES)):
+            start += len(words[0]) + 1
+            words.pop(0)
+            at_start = False
+        if not words or start >= end or (at_start and len(words) == 1 and end < len(text)):
+            continue
+        telling = [word for word in words if word.casefold() not in NO_NAMES and not word.isupper()]
+        found.append(Value(f"~{_folded(text[start:end])}", 1.0 if len(telling) > 1 else 0.4, "name", start, end))
