@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint types imports docs-check check bench profile contract clean
+.PHONY: serve test lint types imports docs-check check bench campaign profile contract clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -48,6 +48,11 @@ check: test lint types imports docs-check  ## everything that CI runs
 
 bench: $(VENV)/.dev  ## measure; see docs/benchmarks.md for what and how long
 	$(BIN)/python -m bench
+
+campaign: $(VENV)/.dev  ## an hour of kills, full disks, abuse and fuzzing; see docs/reliability.md
+	@$(BIN)/python -m pip install --quiet -e '.[campaign]'
+	@$(BIN)/python scripts/install_test_tools.py
+	$(BIN)/python -m campaign
 
 profile: $(VENV)/.dev  ## where the time of ingest goes
 	$(BIN)/python -m bench.profile_ingest

@@ -16,30 +16,15 @@ import pytest
 from chaukas.server.testing import make_event
 from chaukas.spec.common.v1.events_pb2 import EventBatch
 from chaukas.spec.server.v1 import server_pb2, server_pb2_grpc
-from tests.acceptance.started_server import StartedServer, running_server
+from tests.acceptance.started_server import running_server
 
-from .load import Load, all_events, as_sent
+from .load import Load, all_events, digest_of
 from .record_check import check_record
 
 #: How often the server is killed; a campaign sets more.
 _KILLS = int(os.environ.get("CHAUKAS_TEST_KILLS", "5"))
 _SEED = int(os.environ.get("CHAUKAS_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 _PROTOBUF = {"content-type": "application/x-protobuf"}
-
-
-def _assert_all_there(server: StartedServer, load: Load) -> int:
-    """Everything acknowledged is there, once, with its bytes; whatever else is there was sent."""
-    events = all_events(server)
-    found = {event.event_id: as_sent(event) for event in events}
-    assert len(found) == len(events), "an event is there twice"
-    lost = load.acknowledged - found.keys()
-    assert not lost, f"{len(lost)} of {len(load.acknowledged)} acknowledged events are lost, {sorted(lost)[:3]}"
-    changed = [event_id for event_id, stored in found.items() if load.sent[event_id] != stored]
-    assert not changed, f"{len(changed)} events have other bytes than were sent"
-    with grpc.insecure_channel(server.grpc_target) as channel:
-        stub = server_pb2_grpc.ChaukasServerServiceStub(channel)
-        assert stub.GetEventStats(server_pb2.GetEventStatsRequest()).total_events == len(found)
-    return len(found)
 
 
 def test_killed_at_random_instants_under_load(tmp_path: Path) -> None:
@@ -61,11 +46,11 @@ def test_killed_at_random_instants_under_load(tmp_path: Path) -> None:
             assert load.problems == []
             assert len(load.acknowledged) > acknowledged
             server.start()
-            stored = _assert_all_there(server, load)
+            stored = load.assert_all_there()
             print(f"kill {kill + 1}: {len(load.sent)} sent, {len(load.acknowledged)} acknowledged, {stored} stored")
     kept = check_record(tmp_path / "data")
     assert load.acknowledged <= {each.event.event_id for each in kept}
-    assert all(load.sent[each.event.event_id] == each.stored for each in kept)
+    assert all(load.sent[each.event.event_id] == digest_of(each.stored) for each in kept)
 
 
 def test_a_full_disk_for_a_while(tmp_path: Path) -> None:

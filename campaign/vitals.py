@@ -1,0 +1,97 @@
+"""A server's memory, open files and files on disk over time, watched from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from tests.acceptance.started_server import StartedServer
+
+__all__ = ["Reading", "Vitals", "slope"]
+
+_MIB = 1024 * 1024
+
+
+class Reading(NamedTuple):
+    """One look."""
+
+    at_s: float
+    #: Of the server and all processes below it.
+    resident_mib: float
+    files: int
+    threads: int
+    #: Of all write-ahead logs.
+    wal_mib: float
+
+
+@dataclass
+class Vitals:
+    """A thread that looks every second."""
+
+    server: StartedServer
+    readings: list[Reading] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """No more."""
+        self._stop.set()
+        self._thread.join()
+
+    def between(self, since_s: float, until_s: float = float("inf")) -> list[Reading]:
+        """What was read in this span of the steady clock."""
+        return [reading for reading in self.readings if since_s <= reading.at_s < until_s]
+
+    def read(self) -> Reading:
+        """Look now. Raises `RuntimeError` when no server runs."""
+        if self.server.process is None:
+            raise RuntimeError("the server does not run")
+        main = psutil.Process(self.server.process.pid)
+        resident = files = threads = 0
+        for process in (main, *main.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                resident += process.memory_info().rss
+                files += process.num_fds()
+                threads += process.num_threads()
+        wal_bytes = 0
+        for path in (self.server.directory / "data").glob("*-wal"):
+            with contextlib.suppress(FileNotFoundError):
+                wal_bytes += path.stat().st_size
+        return Reading(time.monotonic(), resident / _MIB, files, threads, wal_bytes / _MIB)
+
+    def open_files(self) -> str:
+        """What the server itself has open, by name or kind: for reports of files that should not be open any more."""
+        if self.server.process is None:
+            return ""
+        found: Counter[str] = Counter()
+        for link in Path(f"/proc/{self.server.process.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                target = str(link.readlink())
+                found[Path(target).name if target.startswith("/") else target.partition(":")[0]] += 1
+        return ", ".join(f"{name} {count}" for name, count in sorted(found.items()))
+
+    def _watch(self) -> None:
+        while not self._stop.wait(1.0):
+            self.readings.append(self.read())
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Least squares: how much the second value rises for 1 of the first."""
+    if len(points) < 2:
+        return 0.0
+    return statistics.linear_regression([x for x, _ in points], [y for _, y in points]).slope
