@@ -10,13 +10,16 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from bench.explain_rows import measure_explain
 from bench.figures import Figures
 from bench.growth import GROWTH_ROWS, measure_growth
 from bench.ingest_rows import INGEST_ROWS, IngestBench
+from bench.log_rows import measure_log_cost, measure_log_heads, measure_log_million
 from bench.machine import describe
 from bench.million import MILLION_ROWS, MillionBench
 from bench.plan import FULL, QUICK, ROWS, Plan, with_needed
 from bench.report import markdown
+from bench.text_rows import TextMillionBench, measure_text_ingest
 
 _RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -46,6 +49,28 @@ def measure(plan: Plan, rows: list[str], figures: Figures, home: Path) -> None:
     for row in rows:
         if row in MILLION_ROWS:
             MillionBench(plan, figures, home, row).measure()
+    _measure_text(plan, rows, figures, home)
+    _measure_log(plan, rows, figures, home)
+    if "explain" in rows:
+        measure_explain(plan, figures)
+
+
+def _measure_text(plan: Plan, rows: list[str], figures: Figures, home: Path) -> None:
+    if "text-ingest" in rows:
+        for run in range(1, plan.runs + 1):
+            measure_text_ingest(plan, figures, home, run)
+    if "text-million" in rows:
+        TextMillionBench(plan, figures, home).measure()
+
+
+def _measure_log(plan: Plan, rows: list[str], figures: Figures, home: Path) -> None:
+    for run in range(1, plan.runs + 1):
+        if "log-cost" in rows:
+            measure_log_cost(plan, figures, home, run)
+        if "log-heads" in rows:
+            measure_log_heads(plan, figures, home, run)
+    if "log-million" in rows:
+        measure_log_million(plan, figures, home)
 
 
 def main() -> int:

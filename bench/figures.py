@@ -42,6 +42,13 @@ class Figures:
         figures.all = [Figure(**figure) for figure in document["figures"]]
         return figures
 
+    def take(self, later: Figures) -> None:
+        """Put the rows of a later run beside these, in the place of those that both have. The machine is told of this run."""
+        rows = {figure.row for figure in later.all}
+        self.all = [figure for figure in self.all if figure.row not in rows] + later.all
+        self.warnings = [one for one in self.warnings if one.partition(":")[0] not in rows] + later.warnings
+        self.settings |= {"runs": max(self.settings["runs"], later.settings["runs"])}
+
     def add(self, row: str, metric: str, run: int, value: float, **context: object) -> None:
         """Keep a value."""
         self.all.append(Figure(row, metric, run, value, context))

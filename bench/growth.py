@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.figures import Figures
 from bench.ingest_rows import batches, check_machine
 from bench.load import fill
-from bench.machine import disk_bytes, wait_until_quiet
+from bench.machine import wait_until_quiet
 from bench.plan import Plan
 from bench.process import ProductServer
 from bench.workload import WorkloadSpec
@@ -48,7 +48,7 @@ def measure_growth(plan: Plan, figures: Figures, home: Path, row: str, run: int)
                     server_us[name].append(result.server_us)
                     next_session[name] += result.stored_events // _PER_SESSION
                     server.settle()
-            size, _ = disk_bytes(large.data, large.state)
+            size, _ = large.record_bytes()
         figures.add(row, "peak_mib", run, large.peak_mib)
     stored = next_session["large"] * _PER_SESSION
     for name, values in rates.items():

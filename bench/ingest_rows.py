@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.figures import Figures
 from bench.load import LoadResult, run_load
-from bench.machine import disk_bytes, wait_until_quiet
+from bench.machine import wait_until_quiet
 from bench.plan import Plan
 from bench.process import ROOT, EmptyServer, ProductServer, ServerProcess, connect, raw_call
 from bench.sender import SenderOrder
@@ -129,12 +129,13 @@ class IngestBench:
             if (counted := count_events(server)) != result.stored_events:
                 self._figures.warn(f"{row}: {result.stored_events} events were acknowledged, the server counts {counted}")
             server.settle()
-            before, _ = disk_bytes(server.data, server.state)
-        after, _ = disk_bytes(server.data, server.state)
+            before, _ = server.record_bytes()
+        after, _ = server.record_bytes()
         self._keep(row, run, result, server)
         for metric, size in (("disk_running", before), ("disk_stopped", after)):
             self._figures.add(row, metric, run, size / result.stored_events)
             self._figures.add(row, metric + "_ratio", run, size / result.stored_bytes)
+        self._figures.add(row, "index_ratio", run, server.index_bytes() / result.stored_bytes)
         limit = self._figures.of_run(f"limit-{row}", "rate", run)
         batch_rate = self._figures.of_run("grpc-batch-4", "rate", run)
         against = limit if limit is not None else batch_rate

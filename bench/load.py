@@ -40,6 +40,8 @@ class LoadResult:
     p99_ms: float
     busy: int
     machine: dict[str, float] = field(default_factory=dict)
+    #: When the first sender began, in seconds of the machine's monotonic clock.
+    began_at: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -109,6 +111,7 @@ class Senders:
             p99_ms=percentile(latencies, 99) * 1_000,
             busy=sum(report.busy for report in reports),
             machine=machine,
+            began_at=min(report.began for report in reports),
         )
 
     def end(self) -> None:
@@ -145,14 +148,19 @@ def run_load(server: ServerProcess, order: SenderOrder, senders: int) -> LoadRes
 
 
 def fill(
-    server: ServerProcess, workload: WorkloadSpec, sessions: int, sessions_per_request: int = 50, in_flight: int = 3
+    server: ServerProcess,
+    workload: WorkloadSpec,
+    sessions: int,
+    sessions_per_request: int = 50,
+    in_flight: int = 3,
+    first_session: int = 0,
 ) -> LoadResult:
-    """Store the sessions from 0 on quickly: two senders, each with several requests under way, made on the way."""
+    """Store so many sessions quickly: two senders, each with several requests under way, made on the way."""
     order = SenderOrder(
         kind="grpc-batch",
         port=server.grpc_port,
         workload=workload.to_json(),
-        first_session=0,
+        first_session=first_session,
         sessions_per_request=sessions_per_request,
         requests=sessions // sessions_per_request,
         in_flight=in_flight,

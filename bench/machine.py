@@ -14,7 +14,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Interval", "canary_ms", "cpu_seconds", "describe", "disk_bytes", "process_tree", "resident_mib", "wait_until_quiet"]
+__all__ = [
+    "Interval",
+    "canary_ms",
+    "cpu_seconds",
+    "describe",
+    "disk_bytes",
+    "peak_resident_mib",
+    "process_tree",
+    "resident_mib",
+    "wait_until_quiet",
+]
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -115,11 +125,13 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return ticks / _TICKS_PER_S
 
 
-def disk_bytes(*directories: Path) -> tuple[int, int]:
-    """(allocated, apparent) bytes of all files below the directories."""
+def disk_bytes(*directories: Path, files: str = "*", without: str = "") -> tuple[int, int]:
+    """(allocated, apparent) bytes of the files below the directories: those that `files` names but not `without` (patterns)."""
     allocated = apparent = 0
     for directory in directories:
-        for path in directory.rglob("*"):
+        for path in directory.rglob(files):
+            if without and path.match(without):
+                continue
             try:
                 status = path.stat()
             except OSError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.figures import Figures
 from bench.ingest_rows import count_events
 from bench.load import Senders, fill
-from bench.machine import disk_bytes, wait_until_quiet
+from bench.machine import wait_until_quiet
 from bench.plan import Plan
 from bench.process import ProductServer, connect
 from bench.questions import ask, questions
@@ -52,6 +52,8 @@ class MillionBench:
             wait_until_quiet()
             # What crashes add lies behind the million in time: it changes the newest page and the statistics without a range.
             clean_s = server.start()
+            # What the crash before has left to be indexed would run beside the questions.
+            server.settle()
             self._ask_all(run)
             acknowledged = self._crash(next_session)
             crash_s = server.start()
@@ -82,14 +84,15 @@ class MillionBench:
             if (counted := count_events(server)) != filled.events:
                 self._figures.warn(f"{self._row}: {filled.events} events were acknowledged, the server counts {counted}")
             server.settle()
-            running, _ = disk_bytes(server.data, server.state)
+            running, _ = server.record_bytes()
             self._add("fill_rate", 1, filled.rate, **filled.machine)
             self._add("peak_mib_fill", 1, server.peak_mib)
             self._add("idle_mib", 1, server.memory_mib())
-        stopped, apparent = disk_bytes(server.data, server.state)
+        stopped, apparent = server.record_bytes()
         for metric, size in (("disk_running", running), ("disk_stopped", stopped)):
             self._add(metric, 1, size / filled.events)
             self._add(metric + "_ratio", 1, size / filled.payload_bytes, apparent_bytes=apparent)
+        self._add("index_ratio", 1, server.index_bytes() / filled.payload_bytes)
         each, rate = stopped / filled.events, filled.rate
         self._say(f"{filled.events:,} events at {rate:,.0f}/s, {each:.0f} bytes each on disk, peak {server.peak_mib:.0f} MiB")
 

@@ -19,6 +19,12 @@ ROWS = (
     "growth-random",
     "million",
     "million-small",
+    "text-ingest",
+    "text-million",
+    "log-cost",
+    "log-million",
+    "log-heads",
+    "explain",
 )
 
 #: Rows that are stated as a ratio to another one of the same run.
@@ -43,6 +49,13 @@ class Plan:
     growth_windows: int
     million: int
     calls_per_question: int
+    text_events: int
+    log_window: int
+    #: Sizes of a log at which it is asked for proofs; the largest is verified as well.
+    log_sizes: tuple[int, ...]
+    proofs_per_size: int
+    heads_events: int
+    explain_sizes: tuple[int, ...]
 
 
 FULL = Plan(
@@ -59,6 +72,12 @@ FULL = Plan(
     growth_windows=3,
     million=1_000_000,
     calls_per_question=60,
+    text_events=200_000,
+    log_window=60_000,
+    log_sizes=(1_000, 10_000, 100_000, 1_000_000),
+    proofs_per_size=200,
+    heads_events=100_000,
+    explain_sizes=(20, 200, 2_000, 20_000, 200_000),
 )
 
 QUICK = Plan(
@@ -75,6 +94,12 @@ QUICK = Plan(
     growth_windows=2,
     million=100_000,
     calls_per_question=30,
+    text_events=40_000,
+    log_window=20_000,
+    log_sizes=(1_000, 10_000, 100_000),
+    proofs_per_size=60,
+    heads_events=50_000,
+    explain_sizes=(20, 2_000, 20_000),
 )
 
 

@@ -10,19 +10,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 import grpc
 
-from bench.machine import cpu_seconds, peak_resident_mib, process_tree, resident_mib
+from bench.machine import cpu_seconds, disk_bytes, peak_resident_mib, process_tree, resident_mib
 
-__all__ = ["ROOT", "SERVICE", "EmptyServer", "ProductServer", "ServerProcess", "connect", "raw_call"]
+__all__ = ["ROOT", "SERVICE", "EmptyServer", "ProductServer", "ServerProcess", "clean_environment", "connect", "raw_call"]
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICE = "/chaukas.spec.server.v1.ChaukasServerService/"
 
+#: The index of words and what SQLite keeps beside it.
+_TEXT_INDEX_FILES = "text.db*"
 _SAMPLE_S = 0.1
 _START_LIMIT_S = 120.0
 _STOP_LIMIT_S = 60.0
@@ -35,8 +38,9 @@ def connect(port: int) -> grpc.Channel:
 
 
 def raw_call(channel: grpc.Channel, method: str) -> grpc.UnaryUnaryMultiCallable[bytes, bytes]:
-    """A method of the server's service that takes and gives serialised messages."""
-    call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(SERVICE + method)
+    """A method that takes and gives serialised messages: of the server's service, or of another one with its full path."""
+    path = method if method.startswith("/") else SERVICE + method
+    call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
     return call
 
 
@@ -109,6 +113,15 @@ class ServerProcess:
         """Resident memory now, summed over the tree."""
         return resident_mib(process_tree(self.pid))
 
+    def metric(self, name: str) -> float:
+        """A value of `/metrics` without labels. Raises `KeyError` when there is none, `OSError` without an answer."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/metrics", timeout=30.0) as answer:
+            lines = answer.read().decode().splitlines()
+        for line in lines:
+            if line.startswith(name + " "):
+                return float(line.rpartition(" ")[2])
+        raise KeyError(name)
+
     def settle(self, limit_s: float = 15.0) -> None:
         """Wait until it has finished what it does behind an acknowledgement (checkpoints): one second without work."""
         end = time.monotonic() + limit_s
@@ -174,7 +187,7 @@ class ServerProcess:
         self.stop()
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """The environment without settings of a server or an SDK that somebody has set for other purposes."""
     return {name: value for name, value in os.environ.items() if not name.startswith("CHAUKAS")}
 
@@ -182,15 +195,31 @@ def _clean_environment() -> dict[str, str]:
 class ProductServer(ServerProcess):
     """`chaukas serve` on directories below `home`, with its defaults."""
 
-    def __init__(self, home: Path, wrapper: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        home: Path,
+        wrapper: Sequence[str] = (),
+        *,
+        settings: Mapping[str, str] | None = None,
+        module: str = "chaukas.server.cli",
+    ) -> None:
+        """`settings` are `CHAUKAS_SERVER_*` variables, where a row is about another value than the default."""
         self.data, self.state = home / "data", home / "state"
         for directory in (home, self.data, self.state):
             directory.mkdir(parents=True, exist_ok=True)
         ports = free_port(), free_port()
-        command = [*wrapper, sys.executable, "-m", "chaukas.server.cli", "serve"]
+        command = [*wrapper, sys.executable, "-m", module, "serve"]
         command += ["--data", str(self.data), "--state", str(self.state)]
         command += ["--grpc", f"127.0.0.1:{ports[0]}", "--http", f"127.0.0.1:{ports[1]}"]
-        super().__init__(command, _clean_environment(), *ports, home / "server.log")
+        super().__init__(command, clean_environment() | dict(settings or {}), *ports, home / "server.log")
+
+    def record_bytes(self) -> tuple[int, int]:
+        """(allocated, apparent) bytes on the disk of the record and its log, without the text index."""
+        return disk_bytes(self.data, self.state, without=_TEXT_INDEX_FILES)
+
+    def index_bytes(self) -> int:
+        """Allocated bytes of the text index."""
+        return disk_bytes(self.data, files=_TEXT_INDEX_FILES)[0]
 
 
 class EmptyServer(ServerProcess):
@@ -199,7 +228,7 @@ class EmptyServer(ServerProcess):
     def __init__(self, home: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
         port = free_port()
-        environment = _clean_environment()
+        environment = clean_environment()
         published = sorted((ROOT / ".cache" / "published").glob("chaukas-spec-server-*"))
         self.stubs = published[-1].name if published else "this repository"
         if published:

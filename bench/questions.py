@@ -46,22 +46,28 @@ class Answered:
     """How a question was answered."""
 
     p50_ms: float
+    p95_ms: float
     p99_ms: float
     first_ms: float
     #: "server" when the server told its own time, else "client": with the network, over a warm connection.
     clock: str
-    calls: int
+    times_ms: list[float]
     wrong: list[str]
 
+    @property
+    def calls(self) -> int:
+        """How often the question was put and timed."""
+        return len(self.times_ms)
 
-def ask(channel: grpc.Channel, question: Question, calls: int, budget_s: float = 8.0) -> Answered:
-    """Put the question `calls` times, one after the other, its requests in turn; fewer when the time is over."""
+
+def ask(channel: grpc.Channel, question: Question, calls: int, budget_s: float = 8.0, warm_up: int = _WARM_UP) -> Answered:
+    """Put the question `calls` times, one after the other, its requests in turn; fewer when the time is over, but once."""
     rpc = raw_call(channel, question.method)
     took: list[float] = []
     server: list[float] = []
     wrong: list[str] = []
     end = time.monotonic() + budget_s
-    for number in range(calls + _WARM_UP):
+    for number in range(calls + warm_up):
         place = number % len(question.requests)
         began = time.perf_counter()
         answer, call = rpc.with_call(question.requests[place], timeout=60.0)
@@ -71,11 +77,11 @@ def ask(channel: grpc.Channel, question: Question, calls: int, budget_s: float =
                 server.append(float(value))
         if (given := _size(question.method, answer)) != question.expected[place] and len(wrong) < 3:
             wrong.append(f"{question.name}: {given} instead of {question.expected[place]}")
-        if time.monotonic() > end and number > _WARM_UP:
+        if time.monotonic() > end and number >= warm_up:
             break
     times, clock = (server, "server") if len(server) == len(took) else (took, "client")
-    kept = times[_WARM_UP:]
-    return Answered(percentile(kept, 50), percentile(kept, 99), times[0], clock, len(kept), wrong)
+    kept = times[warm_up:]
+    return Answered(percentile(kept, 50), percentile(kept, 95), percentile(kept, 99), times[0], clock, kept, wrong)
 
 
 def _size(method: str, answer: bytes) -> int:

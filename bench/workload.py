@@ -28,6 +28,7 @@ from bench.session_template import (
     SessionTemplate,
     build_template,
 )
+from bench.text_plants import SESSIONS_PER_TEXT, text_event
 from bench.vocabulary import running_text
 
 __all__ = ["BASE_TIME_US", "PROJECT", "Request", "SessionFacts", "Workload", "WorkloadSpec", "shown_us"]
@@ -50,6 +51,8 @@ class WorkloadSpec:
     #: Number of sessions among which the planted events are spread; 0 plants none.
     plant_sessions: int = 0
     seed: int = 1
+    #: Whether texts to look for stand behind some sessions; see `text_plants`.
+    texts: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The arguments that build it again."""
@@ -180,14 +183,17 @@ class Workload:
                 found += EVENTS_PER_SESSION
             elif shown_us(begin) < end_us and start_us <= shown_us(begin + template.duration_us):
                 found += sum(start_us <= shown_us(begin + offset_us) < end_us for offset_us, _ in template.times)
-            if self.plants.touches(number) and start_us <= shown_us(begin) + 1 < end_us:
+            if start_us <= shown_us(begin) + 1 < end_us:
                 found += len(self._planted(number))
         return found
 
     def _planted(self, number: int) -> list[bytes]:
-        if not self.plants.touches(number):
+        has_text = self.spec.texts and number % SESSIONS_PER_TEXT == 0
+        if not has_text and not self.plants.touches(number):
             return []
-        return planted_events(self.plants, number, self.tenant(number), shown_us(self.start_us(number)) + 1)
+        tenant, time_us = self.tenant(number), shown_us(self.start_us(number)) + 1
+        planted = planted_events(self.plants, number, tenant, time_us)
+        return [*planted, text_event(number, tenant, time_us)] if has_text else planted
 
     def _random_bytes(self, number: int, template: SessionTemplate) -> bytes:
         size = 16 * len(template.id_places) + 4 * len(template.texts) + TOKEN_BYTES // 2 * len(template.token_places)

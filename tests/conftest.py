@@ -7,7 +7,21 @@ from pathlib import Path
 import pytest
 
 # The conformance suite's assertions stand in the package, where pytest explains them only when it is told to, and early.
-for _part in ("append", "case", "concurrency", "filters", "life", "oracle", "order", "quarantine", "stats", "strings"):
+for _part in (
+    "append",
+    "arrivals",
+    "case",
+    "concurrency",
+    "filters",
+    "life",
+    "oracle",
+    "order",
+    "quarantine",
+    "sessions",
+    "stats",
+    "strings",
+    "text",
+):
     pytest.register_assert_rewrite(f"chaukas.server.testing.conformance_{_part}")
 pytest.register_assert_rewrite("chaukas.server.testing.store_pair")
 

@@ -17,6 +17,7 @@ from chaukas.server.storage.sqlite.postings import Postings
 from chaukas.server.storage.sqlite.quarantine import Quarantine
 from chaukas.server.storage.sqlite.reader import EventQueries
 from chaukas.server.storage.sqlite.schema import migrate, read_meta
+from chaukas.server.storage.sqlite.text_index.reader import TextIndexReader
 
 __all__ = ["Blocks", "BlocksUnmerged"]
 
@@ -27,9 +28,9 @@ _PAGE_BYTES_MAX = 3 * 1024 * 1024
 class _StraightPostings(Postings):
     """Postings that each commit inserts into the table, sorted within the commit; memory holds none."""
 
-    def add(self, database: apsw.Connection, postings: Iterable[tuple[bytes, int]]) -> None:
+    def add(self, database: apsw.Connection, postings: Iterable[tuple[list[bytes], int]]) -> None:
         """See `Postings.add`."""
-        entries = sorted({prefix + block_no.to_bytes(4, "big") for prefix, block_no in postings})
+        entries = sorted({prefix + block_no.to_bytes(4, "big") for prefixes, block_no in postings for prefix in prefixes})
         if entries:
             database.execute(_SQL_INSERT, (apsw.carray(tuple(entries)),))
 
@@ -47,7 +48,9 @@ class Blocks:
         self._appender = Appender(self._database, Logs(SERVER_NAME), keys, postings, Quarantine(1_000, 1_000_000))
         self._appender.recover()
         self._reader = connect(directory, writer=False, cache_kib=CACHE_KIB[1])
-        self._queries = EventQueries(self._reader, keys, postings)
+        # There is no index of words, and nothing is asked that would need one.
+        self._texts = TextIndexReader(directory)
+        self._queries = EventQueries(self._reader, keys, postings, self._texts, lambda: None)
 
     def append(self, records: Sequence[EventRecord]) -> list[Outcome]:
         """See `Layout.append`."""
@@ -70,6 +73,7 @@ class Blocks:
 
     def close(self) -> None:
         """See `Layout.close`."""
+        self._texts.close()
         self._reader.close()
         self._database.close()
 

@@ -156,9 +156,11 @@ class RowLayout:
     def _append_new(self, head: LogHead, records: list[EventRecord], rollup: Rollup) -> None:
         commitments: list[tuple[bytes, int]] = []
         session_numbers: list[int] = []
+        self.sessions.load(self.database, head.log_no, {record.session_id for record in records})
         for record in records:
-            rollup.by_hour_and_type[record.timestamp_us // HOUR_US, record.type] += 1
-            session = self.sessions.touch(self.database, head.log_no, record.session_id, record.timestamp_us)
+            hour = record.timestamp_us // HOUR_US
+            rollup.by_hour_and_type[hour, record.type] += 1
+            session = self.sessions.touch(head.log_no, record.session_id, [record.timestamp_us], [hour])
             commitments.append((session.commitment, session.events))
             session_numbers.append(session.session_no)
             session.events += 1

@@ -66,7 +66,7 @@ async def serving(directory: Path, **overrides: object) -> AsyncIterator[Served]
     }
     settings = Settings(**{**values, **overrides})
     store = ObstinateStore(settings.server_name, settings.quarantine_items_max)
-    app = ServerApp(settings, store_factory=lambda _: store, telemetry=Telemetry(log_level=settings.log_level))
+    app = ServerApp(settings, store_factory=lambda *_: store, telemetry=Telemetry(log_level=settings.log_level))
     addresses = await app.start()
     try:
         async with httpx.AsyncClient(base_url=f"http://{addresses.http}", timeout=30, trust_env=False) as client:

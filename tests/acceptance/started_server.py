@@ -88,10 +88,15 @@ class StartedServer:
 
 
 @contextlib.contextmanager
-def running_server(directory: Path, *, python: Path | None = None, **settings: object) -> Iterator[StartedServer]:
-    """Serve the directory with the server of the given interpreter (default: this one); stop it in the end."""
+def running_server(
+    directory: Path, *, python: Path | None = None, ports: tuple[int, int] = (0, 0), **settings: object
+) -> Iterator[StartedServer]:
+    """Serve the directory with the server of the given interpreter (default: this one); stop it in the end.
+
+    `ports` are those of gRPC and HTTP; 0 lets the system choose.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    server = StartedServer(directory, python or Path(sys.executable), settings)
+    server = StartedServer(directory, python or Path(sys.executable), settings, *ports)
     try:
         server.start()
         yield server

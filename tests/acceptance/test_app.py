@@ -45,7 +45,7 @@ def memory_app(directory: Path, **overrides: object) -> ServerApp:
         "http_address": "127.0.0.1:0",
         "log_level": "error",
     }
-    return ServerApp(Settings(**{**values, **overrides}), store_factory=lambda _: MemoryStore())
+    return ServerApp(Settings(**{**values, **overrides}), store_factory=lambda *_: MemoryStore())
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def test_a_taken_port_is_named_and_everything_is_stopped(tmp_path: Path, t
     """A server that cannot listen says which setting is wrong, and leaves no half of itself behind."""
     store = MemoryStore()
     settings = {"state_dir": tmp_path, "grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0", "log_level": "error"}
-    app = ServerApp(Settings(**{**settings, name: f"127.0.0.1:{taken_port}"}), store_factory=lambda _: store)
+    app = ServerApp(Settings(**{**settings, name: f"127.0.0.1:{taken_port}"}), store_factory=lambda *_: store)
     with pytest.raises(ConfigurationError, match=f"{name}: cannot listen on 127.0.0.1:{taken_port}"):
         await app.start()
     assert not store._serving

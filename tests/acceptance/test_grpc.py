@@ -150,7 +150,7 @@ async def test_wrong_questions_name_their_field(tmp_path: Path) -> None:
         for change, word in (
             (lambda query: setattr(query, "page_size", -1), "page_size"),
             (lambda query: setattr(query, "page_token", "forged"), "page_token"),
-            (lambda query: setattr(query.filter, "text_query", "why"), "filter.text_query"),
+            (lambda query: setattr(query.filter, "text_query", "?!"), "filter.text_query"),
         ):
             request = server_pb2.QueryEventsRequest()
             change(request.query)

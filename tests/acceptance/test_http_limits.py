@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,52 @@ async def test_a_web_page_cannot_pass_for_the_server(tmp_path: Path) -> None:
             assert (await served.http.get("/v1/capabilities", headers={"host": host})).status_code == status, host
     async with serving(tmp_path, insecure_no_auth=True) as served:
         assert (await served.http.get("/healthz", headers={"host": "chaukas.example.com"})).is_success
+
+
+async def _deaf(served: Served, query: bytes) -> asyncio.StreamWriter:
+    """A connection that asks for a page and reads nothing, with the least buffers that the system grants."""
+    loop = asyncio.get_running_loop()
+    connection = socket.socket()
+    connection.setblocking(False)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    await loop.sock_connect(connection, ("127.0.0.1", served.http_port))
+    # Without a limit the reader of the stream would read ahead on its own.
+    _, writer = await asyncio.open_connection(sock=connection, limit=1)
+    writer.write(b"GET /v1/events?" + query + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+    await writer.drain()
+    return writer
+
+
+async def _waiting_bytes(served: Served) -> float:
+    figures = (await served.http.get("/metrics")).text
+    return float(next(line.split()[1] for line in figures.splitlines() if line.startswith("chaukas_answer_bytes ")))
+
+
+async def test_callers_who_do_not_read_cost_themselves(tmp_path: Path) -> None:
+    """Pages that nobody reads are bounded in sum, their connections end, and others are answered meanwhile and afterwards."""
+    # Larger than what the system itself buffers for a connection.
+    limits = {"answer_bytes_max": 30_000_000, "page_bytes_max": 30_000_000}
+    page = b"page_size=200"
+    async with serving(tmp_path, answer_send_s=0.5, hold_s=20, **limits) as served:
+        events = [make_event(f"e{number}", text="x" * 200_000) for number in range(120)]
+        for start in range(0, 120, 20):
+            answer = await served.http.post("/v1/events/batch", content=batch_body(*events[start : start + 20]), headers=PROTOBUF)
+            assert answer.is_success, answer.text
+        deaf = [await _deaf(served, page) for _ in range(3)]
+        try:
+            async with asyncio.timeout(20):
+                while not await _waiting_bytes(served):  # noqa: ASYNC110  another process would ask so too
+                    await asyncio.sleep(0.05)
+            assert (await served.http.get("/healthz")).is_success
+            assert (await served.http.get("/v1/events?page_size=1")).is_success
+            assert await _waiting_bytes(served) <= 30_000_000
+            answer = await served.http.get("/v1/events?" + page.decode())
+            assert answer.is_success, answer.text
+            assert len(answer.json()["events"]) == 120
+            async with asyncio.timeout(20):
+                while await _waiting_bytes(served):  # noqa: ASYNC110  another process would ask so too
+                    await asyncio.sleep(0.05)
+            assert served.metric("chaukas_requests_total", transport="http", route="/v1/events", method="GET", status="499") == 3
+        finally:
+            for writer in deaf:
+                writer.close()

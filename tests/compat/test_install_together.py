@@ -103,7 +103,9 @@ def test_ready_server_works_in_one_environment(
         assert seen["sent"] == seen["found_by_client_service"] == seen["total_events"] == 26
         assert seen["results"] == [[True, "duplicate"], [False, "quarantined"]]
         # What this server can do it says only where the message has a field for it.
-        assert seen["capabilities"].keys() == {name.partition(".")[2] for name in additions(order) if name.startswith("Cap")}
+        published = {"audit_proofs", "policy_decisions", "data_access_events"}
+        added = {name.partition(".")[2] for name in additions(order) if name.startswith("Cap")}
+        assert seen["capabilities"].keys() == published | added
         imported = recorded_dir / "explicit_api" / "file_mode.jsonl"
         assert run_command(python, server, "import", "--json", imported)["accepted"] == 7
         server.stop()

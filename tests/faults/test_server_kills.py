@@ -13,13 +13,16 @@ import httpx
 import psutil
 import pytest
 
+from chaukas.server.cli.verifying import expectations, verify_record
 from chaukas.server.testing import make_event
+from chaukas.server.tlog.kept_heads import KeptHeads
 from chaukas.spec.common.v1.events_pb2 import EventBatch
 from chaukas.spec.server.v1 import server_pb2, server_pb2_grpc
+from chaukas.verify.verdict import Outcome
 from tests.acceptance.started_server import running_server
 
 from .load import Load, all_events, digest_of
-from .record_check import check_record
+from .record_check import check_record, heads_of, leaves_of, tree_hash
 
 #: How often the server is killed; a campaign sets more.
 _KILLS = int(os.environ.get("CHAUKAS_TEST_KILLS", "5"))
@@ -28,11 +31,15 @@ _PROTOBUF = {"content-type": "application/x-protobuf"}
 
 
 def test_killed_at_random_instants_under_load(tmp_path: Path) -> None:
-    """After `kill -9` the server starts by itself, and everything it acknowledged is there, once, byte for byte."""
+    """After `kill -9` the record verifies as the kill left it, the server starts by itself, and what it acknowledged is there.
+
+    Once, byte for byte, each with its entry; and no two heads that were ever signed contradict each other.
+    """
     print(f"CHAUKAS_TEST_SEED={_SEED} CHAUKAS_TEST_KILLS={_KILLS}")
     chance = random.Random(_SEED)
     with running_server(tmp_path) as server:
         load = Load(server, _SEED)
+        signed: dict[tuple[str, int], bytes] = {}
         for kill in range(_KILLS):
             acknowledged = len(load.acknowledged)
             load.start()
@@ -45,12 +52,27 @@ def test_killed_at_random_instants_under_load(tmp_path: Path) -> None:
             load.stop()
             assert load.problems == []
             assert len(load.acknowledged) > acknowledged
+            report = verify_record(tmp_path / "data", expectations(tmp_path / "state", None, (), ()))
+            assert report.outcome is Outcome.VERIFIED, report.as_json()
+            _collect_heads(tmp_path, signed)
             server.start()
             stored = load.assert_all_there()
             print(f"kill {kill + 1}: {len(load.sent)} sent, {len(load.acknowledged)} acknowledged, {stored} stored")
     kept = check_record(tmp_path / "data")
+    _collect_heads(tmp_path, signed)
+    assert len(signed) > _KILLS
+    leaves = leaves_of(tmp_path / "data")
+    assert {key: tree_hash(leaves[key[0]][: key[1]], leaf=False) for key in signed} == signed
     assert load.acknowledged <= {each.event.event_id for each in kept}
     assert all(load.sent[each.event.event_id] == digest_of(each.stored) for each in kept)
+
+
+def _collect_heads(directory: Path, signed: dict[tuple[str, int], bytes]) -> None:
+    """All heads that the record and the state directory of a stopped server hold; of one log and size there is one."""
+    found = heads_of(directory / "data")
+    found += [(head.origin, head.size, head.root) for head in KeptHeads(directory / "state" / "signed-heads").all()]
+    for origin, size, root in found:
+        assert signed.setdefault((origin, size), root) == root
 
 
 def test_a_full_disk_for_a_while(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The conformance suite itself: each of these faults, as drivers really have them, must make the named test fail."""
+"""The conformance suite itself: each of these faults, as drivers really have them, must make the named test fail.
+
+It is one room because each faulty driver stands beside the test that must find it.
+"""
 
 import asyncio
 import re
@@ -10,7 +13,7 @@ from unittest.mock import patch
 import pytest
 
 from chaukas.server.errors import ChaukasError, OverloadedError
-from chaukas.server.storage.contract import EventFilter, EventRecord, IngestStatus, QuarantineItem
+from chaukas.server.storage.contract import EventFilter, EventRecord, IngestStatus, Position, QuarantineItem
 from chaukas.server.testing import MemoryStore, memory_store
 from chaukas.server.testing.conformance import StoreConformance
 from chaukas.server.text.event_tokens import tokens_of_event
@@ -216,12 +219,12 @@ class SeesYesterday(MemoryStore):
 
 class OrdersByArrival(MemoryStore):
     async def query(self, request):
-        with patch.object(memory_store, "_position", _arrival):
+        with patch.object(memory_store, "position_of", _arrival):
             return await super().query(request)
 
 
 def _arrival(event):
-    return memory_store.Position(event.received_at_ns, 0, event.log_id, event.index)
+    return Position(event.received_at_ns, 0, event.log_id, event.index)
 
 
 class CountsAllSessions(MemoryStore):
@@ -245,7 +248,7 @@ class RoundsToHours(MemoryStore):
 
 class JoinsSessionsOfAllLogs(MemoryStore):
     async def stats(self, tenant_id, project_id, start_ns, end_ns):
-        with patch.object(memory_store, "_session", lambda event: ("", event.record.session_id)):
+        with patch.object(memory_store, "session_of", lambda event: ("", event.record.session_id)):
             return await super().stats(tenant_id, project_id, start_ns, end_ns)
 
 

@@ -25,14 +25,15 @@ class OrdersByTimeAlone(MemoryStore):
 
     async def sessions(self, tenant_id, project_id, limit, after=None, session_id=None):
         rows = await super().sessions(tenant_id, project_id, 10_000, after, session_id)
-        return sorted(reversed(rows), key=lambda row: -row.place.last_us)[:limit]
+        rows.reverse()
+        return sorted(rows, key=lambda row: -row.place.last_us)[:limit]
 
 
 class ForgetsTheScope(MemoryStore):
-    async def sessions(self, tenant_id, project_id, limit, after=None, session_id=None):
+    async def sessions(self, tenant_id, project_id, limit, after=None, session_id=None):  # noqa: ARG002 - that is the fault
         return await super().sessions(tenant_id, None, limit, after, session_id)
 
-    async def events_with_id(self, tenant_id, project_id, event_id):
+    async def events_with_id(self, tenant_id, project_id, event_id):  # noqa: ARG002 - that is the fault
         return await super().events_with_id(None, project_id, event_id)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chaukas.server.config import Settings
+from chaukas.server.cursor import CursorSeal
 from chaukas.server.ingest.hooks import IngestHook
 from chaukas.server.operations.admission import Admission
+from chaukas.server.operations.large_answers import LargeAnswers
 from chaukas.server.operations.services import Services, limits_of
+from chaukas.server.operations.tail_clients import TailClients
 from chaukas.server.query import QueryEngine
 from chaukas.server.storage.contract import EventRecord, Outcome, QuarantineItem
 from chaukas.server.telemetry import Telemetry
@@ -51,6 +54,9 @@ class Bench:
             queries=QueryEngine(self.store, bytes(32)),
             limits=limits_of(self.settings),
             admission=Admission(int(self.settings.inflight_bytes_max), self.settings.hold_s),
+            answers=LargeAnswers(int(self.settings.answer_bytes_max), self.settings.hold_s, self.settings.answer_send_s),
+            tails=TailClients(bytes(32), self.settings.tail_clients_max),
+            session_cursors=CursorSeal(bytes(32), "sessions"),
             hooks=hooks,
             now_ns=lambda: NOW_NS,
         )

@@ -29,6 +29,8 @@ async def test_capabilities_say_only_what_is_true() -> None:
         "supports_batch_ingestion": True,
         "supports_event_querying": True,
         "supports_statistics": True,
+        "policy_decisions": True,
+        "data_access_events": True,
         "max_batch_size": 77,
     }
 

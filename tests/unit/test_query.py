@@ -17,6 +17,7 @@ from chaukas.server.query import QueryEngine, QueryLimits, answer_event, time_ra
 from chaukas.server.storage.contract import EventFilter, Page, PageRequest, Position, StoredEvent
 from chaukas.server.testing.memory_store import MemoryStore
 from chaukas.server.testing.records import make_record
+from chaukas.server.text.expression import TextQuery
 from chaukas.spec.common.v1.events_pb2 import Event
 from chaukas.spec.common.v1.query_pb2 import QueryRequest, SortOrder, TimeRange
 
@@ -148,12 +149,26 @@ def test_the_additions_are_found_where_the_message_does_not_declare_them(monkeyp
         query_module._additions(TimeRange.FromString(b"\xc2\x3e\x01\xff"))
 
 
+async def test_a_text_query_becomes_part_of_the_filter() -> None:
+    """Words are parsed within the limits of the engine; an empty text is no condition."""
+    reader = Recorder()
+    engine = QueryEngine(reader, _SECRET, QueryLimits(text_query_chars_max=20, text_clauses_max=2))
+    await engine.query(request(text_query='Refund "not found"*'), ANONYMOUS)
+    await engine.query(request(text_query=""), ANONYMOUS)
+    assert [asked.filter.text for asked in reader.requests] == [TextQuery.parse('refund "not found"*'), None]
+    for wrong in ("x" * 21, "a b c"):
+        with pytest.raises(InvalidRequestError, match="at most 2"):
+            await engine.query(request(text_query=wrong), ANONYMOUS)
+
+
 @pytest.mark.parametrize(
     ("asked", "field"),
     [
         (request(page_size=-1), "page_size"),
         (request(page_size=1001), "page_size"),
-        (request(text_query="why"), "filter.text_query"),
+        (request(text_query='!!! ""'), "filter.text_query"),
+        (request(text_query="x" * 1025), "filter.text_query"),
+        (request(text_query=" ".join(map(str, range(33)))), "filter.text_query"),
         (request(types=[1] * 1001), "filter.types"),
         (request(tags=["x"] * 1001), "filter.tags"),
         (QueryRequest.FromString(b"\x20\x09"), "order_by_time"),
@@ -278,23 +293,26 @@ def test_a_cursor_opens_its_own_query_and_nothing_else(position: Position, data:
         last = replace(stored(1), position=position)
         reader = Recorder(Page([last], more=True))
         engine = QueryEngine(reader, _SECRET)
-        mine = request(tenant_id="acme", tags=["b", "a"])
+        mine = request(tenant_id="acme", tags=["b", "a"], text_query="Order refund")
         token = (await engine.query(mine, ANONYMOUS)).next_page_token
-        again = request(tenant_id="acme", tags=["a", "b"], page_size=7, page_token=token)
+        again = request(tenant_id="acme", tags=["a", "b"], text_query=" refund\tORDER", page_size=7, page_token=token)
         await engine.query(again, ANONYMOUS)
         assert reader.requests[-1].after == position
 
         at = data.draw(st.integers(0, len(token) - 1))
         other = data.draw(st.sampled_from("ABCxyz019-_").filter(lambda character: character != token[at]))
-        ascending = request(tenant_id="acme", tags=["a", "b"])
+        ascending = request(tenant_id="acme", tags=["a", "b"], text_query="order refund")
         ascending.order_by_time = SortOrder.SORT_ORDER_ASC
         refused: list[tuple[QueryEngine, QueryRequest, str, Principal]] = [
             (engine, again, token[:at] + other + token[at + 1 :], ANONYMOUS),
             (engine, again, token[:at], ANONYMOUS),
             (engine, again, token + "A", ANONYMOUS),
             (engine, again, data.draw(st.text(min_size=1).filter(lambda text: text != token)), ANONYMOUS),
-            (engine, request(tenant_id="acme", tags=["a"]), token, ANONYMOUS),
-            (engine, request(tenant_id="globex", tags=["a", "b"]), token, ANONYMOUS),
+            (engine, request(tenant_id="acme", tags=["a"], text_query="order refund"), token, ANONYMOUS),
+            (engine, request(tenant_id="globex", tags=["a", "b"], text_query="order refund"), token, ANONYMOUS),
+            (engine, request(tenant_id="acme", tags=["a", "b"]), token, ANONYMOUS),
+            (engine, request(tenant_id="acme", tags=["a", "b"], text_query='"order refund"'), token, ANONYMOUS),
+            (engine, request(tenant_id="acme", tags=["a", "b"], text_query="order refund*"), token, ANONYMOUS),
             (engine, ascending, token, ANONYMOUS),
             (engine, again, token, Principal("key", tenant_id="acme")),
             (QueryEngine(reader, bytes(32)), again, token, ANONYMOUS),

@@ -1,13 +1,14 @@
 """The composition root: builds everything, starts it in order, stops it in the opposite order.
 
 Start
-  1. the state directory and the cursor secret in it; 2. the contract's modules are checked; 3. the store opens and recovers;
-  4. the pipeline starts; 5. gRPC listens; 6. HTTP listens; 7. both are asked over their sockets; 8. the server is ready.
-  Until step 8 health checks answer "not ready". When a step fails, what was started is stopped, and the error says which
-  setting is wrong.
+  1. the state directory and the cursor secret in it; 2. the contract's modules are checked; 3. the store opens and recovers, and
+  its logs are compared with the heads that were signed; 4. the sequencer and the pipeline start; 5. gRPC listens;
+  6. HTTP listens; 7. both are asked over their sockets; 8. the server is ready. Until step 8 health checks answer "not ready".
+  When a step fails, what was started is stopped, and the error says which setting is wrong.
 Stop
-  1. health checks answer "not ready"; 2. both listeners close, running requests end, or are cancelled after `drain_s`;
-  3. the pipeline commits what it has taken; 4. the store closes.
+  1. health checks answer "not ready", who follows the record is sent home;
+  2. both listeners close, running requests end, or are cancelled after `drain_s`;
+  3. the pipeline commits what it has taken; 4. the heads of what arrived last are signed; 5. the store closes.
   Nothing acknowledged depends on the stop: a process that is killed instead has everything on disk that it acknowledged.
 """
 
@@ -17,30 +18,37 @@ import asyncio
 import contextlib
 import gc
 import os
-import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TextIO
 
-import grpc
-from grpc_health.v1 import health_pb2
-
 from chaukas.server.config import Address, Settings
-from chaukas.server.errors import CannotServeError, ChaukasError
+from chaukas.server.cursor import CursorSeal, kept_cursor_secret
+from chaukas.server.errors import ChaukasError
 from chaukas.server.ingest.hooks import load_hooks
 from chaukas.server.ingest.pipeline import CommitFigures, IngestPipeline
+from chaukas.server.ingest.publisher import CommitSignal
 from chaukas.server.operations.admission import Admission
-from chaukas.server.operations.services import Readiness, Services, limits_of
-from chaukas.server.query import CURSOR_SECRET_BYTES, QueryEngine, QueryLimits
+from chaukas.server.operations.explainer import Explainer
+from chaukas.server.operations.finders import load_finders
+from chaukas.server.operations.large_answers import LargeAnswers
+from chaukas.server.operations.log_signing import signing_sequencer
+from chaukas.server.operations.services import Readiness, Services, TransparencyLog, limits_of
+from chaukas.server.operations.tail_clients import TailClients
+from chaukas.server.operations.witnessing import serving_witness, submission_to_witnesses
+from chaukas.server.query import QueryEngine, QueryLimits
 from chaukas.server.storage.contract import Store
-from chaukas.server.storage.sqlite import SqliteStore
+from chaukas.server.storage.log_contract import LogKeeping
+from chaukas.server.storage.sqlite import SqliteStore, TextIndexSettings
+from chaukas.server.storage.sqlite.verification.background import BackgroundVerification, VerificationNews
 from chaukas.server.telemetry import Telemetry
+from chaukas.server.tlog.witness_service import WitnessService
 from chaukas.server.transports.grpc import GrpcServer
 from chaukas.server.transports.http import HttpApp
 from chaukas.server.transports.http_server import HttpServer
+from chaukas.server.transports.probes import probe_grpc, probe_http
 from chaukas.server.wire.event_bytes import require_contract
 
 if sys.platform != "win32":
@@ -48,10 +56,7 @@ if sys.platform != "win32":
 
 __all__ = ["Addresses", "ServerApp", "StoreFactory", "embedded_store", "open_services", "run"]
 
-StoreFactory = Callable[[Settings], Store]
-
-_CURSOR_KEY_FILE = "cursor.key"
-_PROBE_S = 5.0
+StoreFactory = Callable[[Settings, Telemetry], Store]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +67,16 @@ class Addresses:
     http: Address
 
 
-def embedded_store(settings: Settings) -> Store:
+def embedded_store(settings: Settings, telemetry: Telemetry) -> Store:
     """The store of a server that runs alone: SQLite in `data_dir`."""
+    log = telemetry.logger("text_index")
+    texts = TextIndexSettings(settings.text_index_lag_events_max, lambda problem: log.warning("text index", problem=problem))
     return SqliteStore(
         settings.data_dir,
         settings.server_name,
         quarantine_items_max=settings.quarantine_items_max,
         quarantine_bytes_max=int(settings.quarantine_bytes_max),
+        text_index=texts if settings.text_index else None,
     )
 
 
@@ -80,22 +88,44 @@ async def open_services(
     *,
     store_factory: StoreFactory = embedded_store,
     readiness: Readiness | None = None,
+    signs: bool = False,
 ) -> AsyncIterator[Services]:
     """The store, the pipeline and everything else that operations use, without a transport; released in order at the end.
 
-    The server listens on top of it, and the command line works on the directory of a stopped server with it. Raises
-    `ConfigurationError` or `CannotServeError`.
+    The server listens on top of it, and the command line works on the directory of a stopped server with it. With `signs` the
+    heads of the logs are signed. Raises `ConfigurationError` or `CannotServeError`.
     """
     require_contract()
     hooks = load_hooks(settings.hooks)
+    finders = load_finders(settings.finders)
+
+    commits = CommitSignal()
 
     def record_commit(figures: CommitFigures) -> None:
+        commits.notify()
         telemetry.record_commit(figures.items, figures.size_bytes, figures.duration_s, failed=figures.failed)
 
-    store = store_factory(settings)
+    store = store_factory(settings, telemetry)
     async with contextlib.AsyncExitStack() as stopping:
         stopping.push_async_callback(store.close)
         await store.open()
+        log: TransparencyLog | None = None
+        if signs and isinstance(store, LogKeeping):
+            log = TransparencyLog(store.log_store, await signing_sequencer(store.log_store, settings, telemetry))
+            await log.sequencer.start()
+            stopping.push_async_callback(log.sequencer.stop)
+            if settings.witnesses:
+                submission = submission_to_witnesses(store.log_store, settings, telemetry)
+                await submission.start()
+                stopping.push_async_callback(submission.stop)
+        witness: WitnessService | None = None
+        if signs and settings.witness:
+            witness = serving_witness(settings, telemetry)
+            stopping.push_async_callback(witness.close)
+        if signs and settings.verify_background and isinstance(store, SqliteStore):
+            verification = _background_verification(settings, telemetry)
+            verification.start()
+            stopping.push_async_callback(asyncio.to_thread, verification.stop)
         pipeline = IngestPipeline(
             store,
             queue_events_max=settings.queue_events_max,
@@ -113,9 +143,32 @@ async def open_services(
             queries=QueryEngine(store, cursor_secret, _query_limits(settings)),
             limits=limits_of(settings),
             admission=Admission(int(settings.inflight_bytes_max), settings.hold_s),
+            answers=LargeAnswers(int(settings.answer_bytes_max), settings.hold_s, settings.answer_send_s),
+            tails=TailClients(cursor_secret, settings.tail_clients_max, commits),
+            session_cursors=CursorSeal(cursor_secret, "sessions"),
+            explainer=Explainer(finders, at_once_max=settings.explain_at_once_max, hold_s=settings.hold_s),
+            log=log,
+            witness=witness,
             readiness=readiness or Readiness(),
             hooks=hooks,
         )
+
+
+def _background_verification(settings: Settings, telemetry: Telemetry) -> BackgroundVerification:
+    log = telemetry.logger("verification")
+
+    def on_news(news: VerificationNews) -> None:
+        telemetry.verified_events.inc(news.verified)
+        if news.damage is not None:
+            telemetry.verification_damage.set(news.damage)
+        if news.whole_at_s is not None:
+            telemetry.verified_until.set(news.whole_at_s)
+        if news.what:
+            log.error("the record is damaged; run chaukas verify", damage=news.what)
+        if news.problem:
+            log.warning("the record cannot be verified", problem=news.problem)
+
+    return BackgroundVerification(settings.data_dir, settings.verify_background_events_per_s, on_news)
 
 
 class ServerApp:
@@ -170,7 +223,7 @@ class ServerApp:
 
     async def _start(self) -> Addresses:
         settings = self.settings
-        secret = await asyncio.to_thread(_cursor_secret, settings.state_dir)
+        secret = await asyncio.to_thread(kept_cursor_secret, settings.state_dir)
         services = await self._stopping.enter_async_context(
             open_services(
                 settings,
@@ -178,6 +231,7 @@ class ServerApp:
                 secret,
                 store_factory=self._store_factory,
                 readiness=self._readiness,
+                signs=True,
             )
         )
         return await self._listen(services)
@@ -187,12 +241,13 @@ class ServerApp:
         grpc_server, http_server = GrpcServer(services), HttpServer(HttpApp(services), settings)
 
         async def stop_listening() -> None:
+            services.tails.stop()
             await asyncio.gather(grpc_server.stop(settings.drain_s), http_server.stop(settings.drain_s))
 
         self._stopping.push_async_callback(stop_listening)
         addresses = Addresses(await grpc_server.start(settings.grpc), await http_server.start(settings.http))
-        await _probe_http(addresses.http)
-        await _probe_grpc(addresses.grpc)
+        await probe_http(addresses.http)
+        await probe_grpc(addresses.grpc)
         self._readiness.ready = True
         await grpc_server.serve()
         return addresses
@@ -278,71 +333,6 @@ def _query_limits(settings: Settings) -> QueryLimits:
         page_events_max=settings.page_events_max,
         page_bytes_max=int(settings.page_bytes_max),
         filter_values_max=settings.filter_values_max,
+        text_query_chars_max=settings.text_query_chars_max,
+        text_clauses_max=settings.text_clauses_max,
     )
-
-
-def _cursor_secret(state_dir: Path) -> bytes:
-    """The secret that signs cursors: made by the first start, readable for the server's user only.
-
-    A crash leaves either no file or a whole one. Losing it makes running queries start again, and nothing else. Raises
-    `CannotServeError`.
-    """
-    path = state_dir / _CURSOR_KEY_FILE
-    try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
-            draft = state_dir / f"{_CURSOR_KEY_FILE}.{os.getpid()}"
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            try:
-                os.write(descriptor, secrets.token_bytes(CURSOR_SECRET_BYTES))
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            draft.replace(path)
-        secret = path.read_bytes()
-    except OSError as error:
-        raise CannotServeError(f"state_dir: {path} cannot be read or made: {error.strerror}") from error
-    if len(secret) != CURSOR_SECRET_BYTES:
-        raise CannotServeError(f"state_dir: {path} must have {CURSOR_SECRET_BYTES} bytes; remove it, and a new one is made")
-    return secret
-
-
-def _reachable(address: Address) -> Address:
-    """Where this process reaches a listener that listens on every interface."""
-    return Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host), address.port)  # noqa: S104
-
-
-async def _probe_http(address: Address) -> None:
-    """Ask the listener for something that it answers before the server is ready. Raises `CannotServeError`."""
-    try:
-        async with asyncio.timeout(_PROBE_S):
-            reader, writer = await asyncio.open_connection(*_parts(_reachable(address)))
-            try:
-                writer.write(b"GET /v1/capabilities HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-                answer = await reader.readline()
-            finally:
-                writer.close()
-                await writer.wait_closed()
-    except (OSError, TimeoutError) as error:
-        raise CannotServeError(f"http_address: {address} was opened but does not answer: {error}") from error
-    if not answer.startswith(b"HTTP/1.1 200"):
-        raise CannotServeError(f"http_address: {address} was opened but does not answer as it should")
-
-
-async def _probe_grpc(address: Address) -> None:
-    """Ask the health service. Raises `CannotServeError`."""
-    options = (("grpc.enable_http_proxy", 0),)
-    async with grpc.aio.insecure_channel(str(_reachable(address)), options=options) as channel:
-        check = channel.unary_unary(
-            "/grpc.health.v1.Health/Check",
-            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-            response_deserializer=health_pb2.HealthCheckResponse.FromString,
-        )
-        try:
-            await check(health_pb2.HealthCheckRequest(), timeout=_PROBE_S, wait_for_ready=True)
-        except grpc.aio.AioRpcError as error:
-            raise CannotServeError(f"grpc_address: {address} was opened but does not answer: {error.details()}") from error
-
-
-def _parts(address: Address) -> tuple[str, int]:
-    return address.host, address.port

@@ -25,6 +25,7 @@ from pydantic import (
     PositiveInt,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -149,6 +150,48 @@ class Settings(BaseSettings):
         ByteSize(3 * _MIB), ge=1024, description="Bytes of a page's events; a larger event comes alone."
     )
     filter_values_max: PositiveInt = Field(1000, description="Most values in one list of a query's filter.")
+    log_key_file: Path | None = Field(
+        None, description="Ed25519 key that signs the logs' heads; log.key in state_dir by default."
+    )
+    witnesses: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)] = Field(
+        (), description="Witnesses that the logs' heads are shown to, each as '<verifier key> <URL>'."
+    )
+    witness_interval_s: PositiveFloat = Field(10.0, description="How often logs that have grown are shown to the witnesses.")
+    witness: bool = Field(False, description="Serve as a witness for the logs of other servers.")
+    witness_name: str = Field("", description="Name of this witness, without a scheme; <server_name>/witness by default.")
+    witness_logs: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)] = Field(
+        (), description="Verifier keys of the logs that this witness knows; a name that ends with / stands for all below it."
+    )
+    text_index: bool = Field(
+        True, description="Keep an index of words, in a process of its own; without it text is searched by reading."
+    )
+    text_index_lag_events_max: PositiveInt = Field(
+        100_000, description="Events the index may be behind before ingest is slowed down."
+    )
+    verify_background: bool = Field(
+        True, description="Verify the record again and again, slowly, in a process of its own that begins after a minute."
+    )
+    verify_background_events_per_s: PositiveInt = Field(
+        1_000, description="Entries that the background verification reads in a second."
+    )
+    text_query_chars_max: PositiveInt = Field(1024, description="Longest text_query, in characters.")
+    text_clauses_max: PositiveInt = Field(32, description="Most words and phrases in one text_query.")
+
+    answer_bytes_max: ByteSize = Field(
+        ByteSize(64 * _MIB), ge=1, description="Large answers over HTTP that are not sent yet, in sum."
+    )
+    answer_send_s: PositiveFloat = Field(10.0, description="How long a caller may take none of an answer over HTTP.")
+
+    tail_clients_max: PositiveInt = Field(100, description="Most clients that follow the record at once.")
+    tail_send_s: PositiveFloat = Field(30.0, description="How long a client that follows may stop reading.")
+    tail_heartbeat_s: PositiveFloat = Field(15.0, description="How often a client that follows hears that nothing arrived.")
+
+    explain_events_max: PositiveInt = Field(200_000, description="Most events of one explanation.")
+    explain_bytes_max: ByteSize = Field(ByteSize(256 * _MIB), ge=1024, description="Bytes of the events of one explanation.")
+    explain_at_once_max: PositiveInt = Field(2, description="Most explanations that are computed at once.")
+    finders: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)] = Field(
+        (), description="What looks for findings of your own, each as module:NAME."
+    )
 
     http_header_bytes_max: ByteSize = Field(ByteSize(64 * 1024), ge=1024, description="Request line and headers of a request.")
     http_body_s: PositiveFloat = Field(60.0, description="Longest wait for the next part of a body.")
@@ -243,13 +286,13 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("hooks")
+    @field_validator("hooks", "finders")
     @classmethod
-    def _check_hooks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_hooks(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         for hook in value:
             module, separator, name = hook.partition(":")
             if not separator or not module or not name.isidentifier():
-                raise ValueError(f"{hook!r} is not module:Class")
+                raise ValueError(f"{hook!r} is not module:{'Class' if info.field_name == 'hooks' else 'NAME'}")
         return value
 
     @field_validator("workers")

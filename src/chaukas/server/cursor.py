@@ -9,12 +9,18 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import os
+import secrets
+from pathlib import Path
 from typing import Final
 
-__all__ = ["CURSOR_SECRET_BYTES", "CursorSeal"]
+from chaukas.server.errors import CannotServeError
+
+__all__ = ["CURSOR_SECRET_BYTES", "CursorSeal", "kept_cursor_secret"]
 
 CURSOR_SECRET_BYTES: Final = 32
 _SIGNATURE_BYTES: Final = 32
+_KEY_FILE: Final = "cursor.key"
 
 
 class CursorSeal:
@@ -51,3 +57,29 @@ def _unarmour(token: str) -> bytes:
     except (binascii.Error, ValueError):
         return b""
     return raw if _armour(raw) == token else b""
+
+
+def kept_cursor_secret(state_dir: Path) -> bytes:
+    """The secret that signs cursors: made by the first start, readable for the server's user only.
+
+    A crash leaves either no file or a whole one. Losing it makes running queries start again, and nothing else. Raises
+    `CannotServeError`.
+    """
+    path = state_dir / _KEY_FILE
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            draft = state_dir / f"{_KEY_FILE}.{os.getpid()}"
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            try:
+                os.write(descriptor, secrets.token_bytes(CURSOR_SECRET_BYTES))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            draft.replace(path)
+        secret = path.read_bytes()
+    except OSError as error:
+        raise CannotServeError(f"state_dir: {path} cannot be read or made: {error.strerror}") from error
+    if len(secret) != CURSOR_SECRET_BYTES:
+        raise CannotServeError(f"state_dir: {path} must have {CURSOR_SECRET_BYTES} bytes; remove it, and a new one is made")
+    return secret

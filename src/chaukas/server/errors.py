@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 __all__ = [
+    "AmbiguousError",
     "CannotServeError",
     "ChaukasError",
     "ConfigurationError",
@@ -22,6 +23,7 @@ __all__ = [
     "ShuttingDownError",
     "Status",
     "StorageError",
+    "TooManyEventsError",
     "UnauthenticatedError",
     "ValidationError",
     "Violation",
@@ -100,6 +102,19 @@ class NotFoundError(ChaukasError):
     """The named thing does not exist, or not within the caller's scope."""
 
 
+class AmbiguousError(ChaukasError):
+    """An id stands for several things within the caller's scope; `candidates` are their tenants and projects."""
+
+    def __init__(self, public_message: str, candidates: Sequence[tuple[str, str]]) -> None:
+        self.candidates = tuple(candidates)
+        named = ", ".join(f"{tenant!r}/{project!r}" for tenant, project in self.candidates)
+        super().__init__(f"{public_message}: {named}")
+
+
+class TooManyEventsError(ChaukasError):
+    """What is asked for would be computed over more events than the server takes at once; the message names the setting."""
+
+
 class UnauthenticatedError(ChaukasError):
     """No valid credentials."""
 
@@ -134,6 +149,8 @@ _TABLE: tuple[tuple[type[ChaukasError], str, int, str], ...] = (
     (OverloadedError, "RESOURCE_EXHAUSTED", 503, "The server is overloaded"),
     (ShuttingDownError, "UNAVAILABLE", 503, "The server is shutting down"),
     (NotFoundError, "NOT_FOUND", 404, "Not found"),
+    (AmbiguousError, "INVALID_ARGUMENT", 409, "The id is ambiguous"),
+    (TooManyEventsError, "INVALID_ARGUMENT", 422, "Too many events"),
     (UnauthenticatedError, "UNAUTHENTICATED", 401, "Not authenticated"),
     (PermissionDeniedError, "PERMISSION_DENIED", 403, "Not allowed"),
     (StorageError, "INTERNAL", 500, "The event store failed"),

@@ -7,29 +7,36 @@ with the query and the caller's scope, so that it opens nothing but the rest of 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import hmac
 import json
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from chaukas.server.auth.principal import Principal
+from chaukas.server.cursor import CURSOR_SECRET_BYTES, CursorSeal
 from chaukas.server.errors import InvalidRequestError, PermissionDeniedError, StorageError
 from chaukas.server.storage.contract import EventFilter, EventReader, PageRequest, Position, StoredEvent
+from chaukas.server.text.expression import CHARS_MAX, CLAUSES_MAX, TextQuery
 from chaukas.spec.common.v1.events_pb2 import Event
-from chaukas.spec.common.v1.query_pb2 import QueryRequest, QueryResponse, SortOrder, TimeRange
+from chaukas.spec.common.v1.query_pb2 import QueryFilter, QueryRequest, QueryResponse, SortOrder, TimeRange
 
-__all__ = ["CURSOR_SECRET_BYTES", "Answer", "QueryEngine", "QueryLimits", "answer_event", "scope_of", "time_range_ns"]
-
-CURSOR_SECRET_BYTES: Final = 32
+__all__ = [
+    "CURSOR_SECRET_BYTES",
+    "Answer",
+    "QueryEngine",
+    "QueryLimits",
+    "answer_event",
+    "binding_of",
+    "filter_of",
+    "scope_of",
+    "time_range_ns",
+]
 
 #: 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z: what a google.protobuf.Timestamp may hold.
 _SECONDS_MIN, _SECONDS_MAX = -62_135_596_800, 253_402_300_799
@@ -55,6 +62,8 @@ class QueryLimits:
     page_events_max: int = 1000
     page_bytes_max: int = 3 * 1024 * 1024
     filter_values_max: int = 1000
+    text_query_chars_max: int = CHARS_MAX
+    text_clauses_max: int = CLAUSES_MAX
 
 
 @dataclass(slots=True)
@@ -136,14 +145,48 @@ def scope_of(principal: Principal, tenant_id: str, project_id: str, field: str) 
     return tenant, project
 
 
+def filter_of(wanted: QueryFilter, principal: Principal, limits: QueryLimits, session_id: str = "") -> EventFilter:
+    """The filter within the caller's scope; `session_id` stands for the one that `wanted` may lack.
+
+    Raises `InvalidRequestError` naming the wrong field, `PermissionDeniedError` for a foreign tenant or project.
+    """
+    tenant_id, project_id = scope_of(principal, wanted.tenant_id, wanted.project_id, "filter.")
+    start_ns, end_ns = time_range_ns("filter.time", wanted.time)
+    return EventFilter(
+        tenant_id=tenant_id,
+        project_id=project_id,
+        session_id=wanted.session_id or session_id or None,
+        agent_id=wanted.agent_id or None,
+        span_id=wanted.span_id or None,
+        trace_id=wanted.trace_id or None,
+        types=frozenset(_few("filter.types", wanted.types, limits)),
+        statuses=frozenset(_few("filter.statuses", wanted.statuses, limits)),
+        severities=frozenset(_few("filter.severities", wanted.severities, limits)),
+        tags=frozenset(_few("filter.tags", wanted.tags, limits)),
+        start_ns=start_ns,
+        end_ns=end_ns,
+        text=_text(wanted.text_query, limits),
+    )
+
+
+def _text(text_query: str, limits: QueryLimits) -> TextQuery | None:
+    if not text_query:
+        return None
+    return TextQuery.parse(text_query, chars_max=limits.text_query_chars_max, clauses_max=limits.text_clauses_max)
+
+
+def _few(field: str, values: Sequence[_Value], limits: QueryLimits) -> Sequence[_Value]:
+    if len(values) > limits.filter_values_max:
+        raise InvalidRequestError(field, f"{len(values)} values; at most {limits.filter_values_max} are allowed")
+    return values
+
+
 class QueryEngine:
     """Answers `QueryEvents` from any `EventReader`."""
 
     def __init__(self, reader: EventReader, cursor_secret: bytes, limits: QueryLimits | None = None) -> None:
-        if len(cursor_secret) != CURSOR_SECRET_BYTES:
-            raise ValueError(f"the cursor secret must have {CURSOR_SECRET_BYTES} bytes")
         self._reader = reader
-        self._secret = cursor_secret
+        self._seal = CursorSeal(cursor_secret, "page")
         self._limits = limits or QueryLimits()
 
     async def query(self, request: QueryRequest, principal: Principal) -> Answer:
@@ -153,7 +196,7 @@ class QueryEngine:
         project, `StorageError` when the store fails.
         """
         question = self._check(request, principal)
-        binding = _binding(question, principal)
+        binding = binding_of(question.filter, principal, question.descending)
         after = self._open_cursor(question.page_token, binding) if question.page_token else None
         page = await self._reader.query(
             PageRequest(question.filter, question.page_events, self._limits.page_bytes_max, question.descending, after)
@@ -196,76 +239,38 @@ class QueryEngine:
             SortOrder.SORT_ORDER_DESC,
         ):
             raise InvalidRequestError("order_by_time", f"{request.order_by_time} is not an order that this server knows")
-        if wanted.text_query:
-            raise InvalidRequestError("filter.text_query", "searching in texts is not supported yet by this server")
-        tenant_id, project_id = scope_of(principal, wanted.tenant_id, wanted.project_id, "filter.")
-        start_ns, end_ns = time_range_ns("filter.time", wanted.time)
-        filter_ = EventFilter(
-            tenant_id=tenant_id,
-            project_id=project_id,
-            session_id=wanted.session_id or session_id or None,
-            agent_id=wanted.agent_id or None,
-            span_id=wanted.span_id or None,
-            trace_id=wanted.trace_id or None,
-            types=frozenset(self._few("filter.types", wanted.types)),
-            statuses=frozenset(self._few("filter.statuses", wanted.statuses)),
-            severities=frozenset(self._few("filter.severities", wanted.severities)),
-            tags=frozenset(self._few("filter.tags", wanted.tags)),
-            start_ns=start_ns,
-            end_ns=end_ns,
-        )
         return _Question(
-            filter=filter_,
+            filter=self.filter_of(wanted, principal, session_id),
             descending=request.order_by_time != SortOrder.SORT_ORDER_ASC,
             page_events=request.page_size or limits.page_events_default,
             page_token=request.page_token,
             include_total=include_total,
         )
 
-    def _few(self, field: str, values: Sequence[_Value]) -> Sequence[_Value]:
-        if len(values) > self._limits.filter_values_max:
-            raise InvalidRequestError(field, f"{len(values)} values; at most {self._limits.filter_values_max} are allowed")
-        return values
+    def filter_of(self, wanted: QueryFilter, principal: Principal, session_id: str = "") -> EventFilter:
+        """See the function `filter_of`, with the limits of this engine."""
+        return filter_of(wanted, principal, self._limits, session_id)
 
     def _sign_cursor(self, position: Position, binding: bytes) -> str:
         payload = _CURSOR.pack(position.timestamp_us, position.timestamp_sub_ns, position.log_id, position.index)
-        return _armour(payload + self._signature(payload, binding))
+        return self._seal.token(payload, binding)
 
     def _open_cursor(self, token: str, binding: bytes) -> Position:
-        """The position in a cursor. One message for every way to be wrong: it tells nothing to somebody who tries."""
-        raw = _unarmour(token)
-        payload, signature = raw[: _CURSOR.size], raw[_CURSOR.size :]
-        if len(payload) != _CURSOR.size or not hmac.compare_digest(signature, self._signature(payload, binding)):
+        payload = self._seal.payload(token, binding)
+        if payload is None or len(payload) != _CURSOR.size:
             raise InvalidRequestError(
                 "page_token",
                 "is not a token of this query; send next_page_token as it was received, with the same filter and order",
             )
         return Position(*_CURSOR.unpack(payload))
 
-    def _signature(self, payload: bytes, binding: bytes) -> bytes:
-        return hmac.digest(self._secret, b"chaukas page cursor 1\n" + binding + payload, "sha256")
 
-
-def _armour(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
-
-
-def _unarmour(token: str) -> bytes:
-    """The bytes of a token, empty for a text that is none: one cursor has one spelling."""
-    try:
-        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        return b""
-    return raw if _armour(raw) == token else b""
-
-
-def _binding(question: _Question, principal: Principal) -> bytes:
+def binding_of(wanted: EventFilter, principal: Principal, order: bool | None = None) -> bytes:
     """32 bytes that differ as soon as filter, order or the caller's scope differ; the page size may change between pages."""
-    wanted = question.filter
     parts: list[object] = [
         [wanted.tenant_id, wanted.project_id, wanted.session_id, wanted.agent_id, wanted.span_id, wanted.trace_id],
         [_sorted(wanted.types), _sorted(wanted.statuses), _sorted(wanted.severities), sorted(wanted.tags)],
-        [wanted.start_ns, wanted.end_ns, question.descending],
+        [wanted.start_ns, wanted.end_ns, order, None if wanted.text is None else str(wanted.text)],
         [principal.tenant_id, principal.project_id],
     ]
     return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode("ascii")).digest()

@@ -83,6 +83,12 @@ class Telemetry:
         self.inflight_bytes = Gauge(
             "chaukas_inflight_bytes", "Bodies of the requests that are being worked on, in sum.", registry=registry
         )
+        self.answer_bytes = Gauge(
+            "chaukas_answer_bytes", "Large answers over HTTP that are made and not sent yet, in sum.", registry=registry
+        )
+        self.tail_clients = Gauge("chaukas_tail_clients", "Clients that follow the record.", registry=registry)
+        self.tail_events = Counter("chaukas_tail_events", "Events that were sent to clients that follow.", registry=registry)
+        self.tail_drops = Counter("chaukas_tail_drops", "Clients that stopped reading and were dropped.", registry=registry)
         self.commit_events = Histogram(
             "chaukas_commit_events", "Items of one transaction.", buckets=_COMMIT_EVENTS_BUCKETS, registry=registry
         )
@@ -103,6 +109,55 @@ class Telemetry:
         self.store_logs = Gauge("chaukas_store_logs", "Logs, one for each tenant and project.", registry=registry)
         self.quarantine_items = Gauge("chaukas_quarantine_items", "Items in the quarantine.", registry=registry)
         self.quarantine_bytes = Gauge("chaukas_quarantine_bytes", "Bytes in the quarantine.", registry=registry)
+        self.log_heads = Counter("chaukas_log_heads", "Signed heads of logs.", registry=registry)
+        self.log_head_failures = Counter(
+            "chaukas_log_head_failures", "Rounds in which no head could be signed.", registry=registry
+        )
+        self.log_round_duration_seconds = Histogram(
+            "chaukas_log_round_duration_seconds",
+            "Time of one round: reading what is new, growing the trees, signing, storing.",
+            buckets=_LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.witness_submissions = Counter(
+            "chaukas_witness_submissions",
+            "Heads that were shown to witnesses, by what became of them.",
+            ["witness", "outcome"],
+            registry=registry,
+        )
+        self.witness_behind_logs = Gauge(
+            "chaukas_witness_behind_logs", "Logs that a witness has not cosigned up to their end.", ["witness"], registry=registry
+        )
+        self.witness_contradictions = Counter(
+            "chaukas_witness_contradictions",
+            "Witnesses' answers that say that a log is not the one that they cosigned; should be 0 for ever.",
+            registry=registry,
+        )
+        self.witness_requests = Counter(
+            "chaukas_witness_requests", "Checkpoints that this witness was asked to cosign.", ["status"], registry=registry
+        )
+        self.witness_refused_contradictions = Counter(
+            "chaukas_witness_refused_contradictions",
+            "Checkpoints that contradict what this witness cosigned: logs that were rewritten.",
+            registry=registry,
+        )
+        self.verified_events = Counter(
+            "chaukas_verified_events", "Entries that the background verification has read.", registry=registry
+        )
+        self.verification_damage = Gauge(
+            "chaukas_verification_damage", "Damage that the background verification knows of; 0 when whole.", registry=registry
+        )
+        self.verified_until = Gauge(
+            "chaukas_verified_until_timestamp_seconds",
+            "When everything had been verified last, and was whole; 0 before.",
+            registry=registry,
+        )
+        self.text_index_lag_events = Gauge(
+            "chaukas_text_index_lag_events", "Stored events that the text index does not hold yet.", registry=registry
+        )
+        self.text_index_restarts = Gauge(
+            "chaukas_text_index_restarts", "How often the process that keeps the text index was started again.", registry=registry
+        )
         self.ready = Gauge("chaukas_ready", "1 while the server takes requests.", registry=registry)
         self.build_info = Gauge(
             "chaukas_build_info", "Always 1; the labels tell what is running.", ["version", "driver"], registry=registry
@@ -123,6 +178,14 @@ class Telemetry:
         self.commit_events.observe(items)
         self.commit_size_bytes.observe(size_bytes)
         self.commit_duration_seconds.observe(duration_s)
+
+    def record_heads(self, heads: int, duration_s: float, *, failed: bool) -> None:
+        """One round of the sequencer ended."""
+        if failed:
+            self.log_head_failures.inc()
+            return
+        self.log_heads.inc(heads)
+        self.log_round_duration_seconds.observe(duration_s)
 
     def exposition(self) -> bytes:
         """Everything, in the text format of Prometheus."""

@@ -1,4 +1,7 @@
-"""Every code of the catalogue: a record in which it must be found, and its near neighbour in which it must not."""
+"""Every code of the catalogue: a record in which it must be found, and its near neighbour in which it must not.
+
+It is one room because a test at the end compares this list with the catalogue.
+"""
 
 from __future__ import annotations
 

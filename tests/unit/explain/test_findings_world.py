@@ -7,6 +7,8 @@ import pytest
 from chaukas.server.explain.explaining import explain
 from chaukas.server.explain.findings import RULES
 from tests.explain_worlds.faults import FAULTS, Fault
+from tests.explain_worlds.plots import Plot, asks_an_agent, denied, fails_for_good, fails_once, hands_off, permitted
+from tests.explain_worlds.worlds import make_world
 
 _SEEDS = 14
 
@@ -20,6 +22,13 @@ def test_planted_fault_is_found_and_cited(fault: Fault):
         cited = [{event.event_id for event in each.events} for each in findings if each.code == faulty.code]
         assert any(faulty.cited <= events for events in cited), (seed, findings)
         assert {each.code for each in findings} <= {faulty.code} | faulty.also, (seed, findings)
+
+
+@pytest.mark.parametrize("plots", [[fails_for_good, asks_an_agent], [permitted], [fails_once, denied, hands_off]])
+def test_innocent_neighbours(plots: list[Plot]):
+    """An agent inside a call, parts of a stream, a read inside a permitted call, a denial that was obeyed: none is a fault."""
+    for seed in range(_SEEDS):
+        assert explain(make_world(seed, plots=[plots]).events).findings == ()
 
 
 def test_every_code_is_planted():

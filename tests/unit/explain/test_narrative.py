@@ -151,3 +151,33 @@ def _message(at: int, kind: str, text: str, session: str = "s") -> Event:
     event.message.role = "user"
     event.message.text = text
     return event
+
+
+def test_a_streamed_answer_is_told_once() -> None:
+    """Of an answer that was sent in parts the whole is told, and the parts are counted; without the whole they are joined."""
+    parts = [_message(at, "OUTPUT_EMITTED", text) for at, text in ((1, "It is "), (2, "on its way."))]
+    for part in parts:
+        part.is_partial = True
+    whole = _message(3, "OUTPUT_EMITTED", "It is on its way.")
+    whole.is_final = True
+    asked = _message(0, "INPUT_RECEIVED", "Where is it?")
+    page = page_of([asked, *parts, whole], "streamed")
+    assert page.count("“It is on its way.”") == 1
+    assert "in parts before, of which 2 are recorded [OU1, OU2]." in page
+    cut_off = page_of([asked, *parts], "streamed")
+    assert "“It is on its way.”; only 2 parts of it are recorded, not the whole [OU1, OU2]." in cut_off
+
+
+def test_a_denied_action_and_personal_data_are_told() -> None:
+    """Who denied what, by which rule and why, and which personal data was read, stand on the page with their events."""
+    denied = Event(event_id="p1", session_id="s", tenant_id="t", project_id="p", type="EVENT_TYPE_POLICY_DECISION")
+    denied.timestamp.seconds = 1_700_000_001
+    denied.policy.policy_id, denied.policy.outcome, denied.policy.rationale = "limits", "deny", "too much"
+    denied.policy.rule_ids.append("amount<=150")
+    read = Event(event_id="d1", session_id="s", tenant_id="t", project_id="p", type="EVENT_TYPE_DATA_ACCESS")
+    read.timestamp.seconds = 1_700_000_002
+    read.data_access.datasource = "crm"
+    read.data_access.pii_categories.extend(["NAME", "EMAIL"])
+    page = page_of([_message(0, "INPUT_RECEIVED", "Refund me"), denied, read], "denied")
+    assert "- Policy “limits” denied, by rule “amount\\<=150”: “too much” [p1]." in page
+    assert "- Personal data was among it: EMAIL, NAME [d1]." in page

@@ -40,10 +40,15 @@ def show_settings(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(f"{json_text({'settings': [_to_json(setting) for setting in listing]}, indent=2)}\n")
         return
-    lines = [(f"{setting.name} = {_toml(setting.value)}", _origin(setting)) for setting in listing]
+    lines = [(_line(setting), _origin(setting)) for setting in listing]
     width = max(len(line) for line, _ in lines)
     for line, origin in lines:
         sys.stdout.write(f"{line:<{width}}  # {origin}\n")
+
+
+def _line(setting: EffectiveSetting) -> str:
+    # TOML has no word for "nothing": what is not set stands as a comment, so that the listing stays a configuration file.
+    return f"# {setting.name} is not set" if setting.value is None else f"{setting.name} = {_toml(setting.value)}"
 
 
 def _origin(setting: EffectiveSetting) -> str:

@@ -37,6 +37,7 @@ __all__ = [
     "TraceFlag",
     "TypesFlag",
     "UntilFlag",
+    "WitnessFlag",
     "WorkersFlag",
     "filter_flag",
 ]
@@ -112,6 +113,9 @@ HttpFlag = Annotated[
 InsecureNoAuthFlag = Annotated[
     bool | None,
     typer.Option("--insecure-no-auth/", help="Serve an address that other machines reach, to anybody.", show_default=False),
+]
+WitnessFlag = Annotated[
+    bool | None, typer.Option("--witness/", help="Serve as a witness for the logs of other servers.", show_default=False)
 ]
 WorkersFlag = Annotated[
     int | None, typer.Option("--workers", metavar="N", help="Server processes; the embedded store allows one.", show_default="1")

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from chaukas.server.cli.daily_commands import demo, doctor, reindex, tail
+from chaukas.server.cli.export_commands import export
 from chaukas.server.cli.failure import CommandError, ExitStatus
 from chaukas.server.cli.flags import (
     AgentFlag,
@@ -41,11 +42,14 @@ from chaukas.server.cli.flags import (
     TraceFlag,
     TypesFlag,
     UntilFlag,
+    WitnessFlag,
     WorkersFlag,
 )
+from chaukas.server.cli.log_commands import checkpoint, key_commands, log_commands, proof
 from chaukas.server.cli.quarantine_commands import quarantine_commands
 from chaukas.server.cli.reach import SERVER_URL, connect
 from chaukas.server.cli.session_commands import explain, sessions, why
+from chaukas.server.cli.verify_commands import selftest_commands, verify
 
 __all__ = ["program"]
 
@@ -61,6 +65,7 @@ def program() -> typer.Typer:
     chaukas.command("serve")(serve)
     chaukas.command("config")(config)
     chaukas.command("import")(import_)
+    chaukas.command("export")(export)
     chaukas.command("query")(query)
     chaukas.command("tail")(tail)
     chaukas.command("stats")(stats)
@@ -71,6 +76,12 @@ def program() -> typer.Typer:
     chaukas.command("demo")(demo)
     chaukas.command("doctor")(doctor)
     chaukas.command("reindex")(reindex)
+    chaukas.add_typer(log_commands(), name="log")
+    chaukas.add_typer(key_commands(), name="key")
+    chaukas.command("proof")(proof)
+    chaukas.command("checkpoint")(checkpoint)
+    chaukas.command("verify")(verify)
+    chaukas.add_typer(selftest_commands(), name="selftest")
     chaukas.command("version")(version)
     return chaukas
 
@@ -84,6 +95,7 @@ def serve(
     insecure_no_auth: InsecureNoAuthFlag = None,
     workers: WorkersFlag = None,
     server_name: ServerNameFlag = None,
+    witness: WitnessFlag = None,
     log_level: LogLevelFlag = None,
     log_format: LogFormatFlag = None,
     assignments: SetFlag = None,
@@ -102,6 +114,7 @@ def serve(
         "insecure_no_auth": insecure_no_auth,
         "workers": workers,
         "server_name": server_name,
+        "witness": witness,
         "log_level": log_level,
         "log_format": log_format,
     }
@@ -117,6 +130,7 @@ def config(
     insecure_no_auth: InsecureNoAuthFlag = None,
     workers: WorkersFlag = None,
     server_name: ServerNameFlag = None,
+    witness: WitnessFlag = None,
     log_level: LogLevelFlag = None,
     log_format: LogFormatFlag = None,
     assignments: SetFlag = None,
@@ -133,6 +147,7 @@ def config(
         "insecure_no_auth": insecure_no_auth,
         "workers": workers,
         "server_name": server_name,
+        "witness": witness,
         "log_level": log_level,
         "log_format": log_format,
     }
@@ -141,24 +156,47 @@ def config(
 
 
 def import_(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="JSON Lines of events; - is standard input.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="JSON Lines of events, - for standard input; or one export (see `export`)."),
+    ],
     rejects: Annotated[
         Path | None,
         typer.Option("--rejects", metavar="FILE", help="Write every line that is not stored here, as it stands in its file."),
+    ] = None,
+    keys: Annotated[
+        list[str] | None, typer.Option("--key", metavar="VKEY", help="An export must be signed by this key. Repeatable.")
+    ] = None,
+    key_files: Annotated[
+        list[Path] | None, typer.Option("--key-file", metavar="FILE", help="File with such keys, one per line. Repeatable.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     server: ServerFlag = SERVER_URL,
     data: OfflineDataFlag = None,
     config_file: OfflineConfigFlag = None,
 ) -> ExitStatus:
-    """Store events from files, as chaukas-sdk writes them in file mode; safe to repeat."""
+    """Store events from files, as chaukas-sdk writes them in file mode, or from an export; safe to repeat."""
     from rich.console import Console
 
     from chaukas.server.cli.event_output import json_text
+    from chaukas.server.cli.export_import import import_export, is_export, read_trust
     from chaukas.server.cli.importing import import_files
 
+    console = Console(stderr=True)
+    exports = [file for file in files if is_export(file)]
+    if exports and (len(files) > 1 or rejects is not None):
+        raise CommandError(f"{exports[0]} is an export: import it alone, and without --rejects")
+    if not exports and (keys or key_files):
+        raise CommandError("--key: only exports are signed")
+    trust = read_trust(keys or (), key_files or ())
     with closing(connect(server, data, config_file, create=True)) as connection:
-        summary = import_files(connection, files, rejects, Console(stderr=True))
+        if exports:
+            imported = import_export(connection, Path(exports[0]), trust, console)
+            if not imported.authentic:
+                typer.echo("no key was given (--key), so nobody vouches for this export: only its parts fit together", err=True)
+            typer.echo(json_text(imported.to_json()) if as_json else str(imported))
+            return imported.exit_status
+        summary = import_files(connection, files, rejects, console)
     typer.echo(json_text(summary.to_json()) if as_json else str(summary))
     return summary.exit_status
 

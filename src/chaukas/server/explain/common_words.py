@@ -41,9 +41,10 @@ contacting reach hesitate feel free know need needs want like let anything somet
 questions patience understanding inconvenience apologize apologise regards best kind sincerely today moment time day
 service services customer customers support team request requested details detail information info following based
 available provide provided providing using use used make made take look looking see find found check checking ask asking
-tell say give given back update updated result results found answer work working good great right well able possible
-soon currently order user hallo danke gern gerne hilfe fragen guten tag bonjour merci hola gracias ciao grazie error
-status ok done true false null none success completed failed unknown id name type value data text content message
+tell say give given back update updated result results answer work working good great right well able possible soon
+currently order user hope hoping doing far nice morning afternoon evening hallo danke gern gerne hilfe fragen guten tag
+bonjour merci hola gracias ciao grazie error status ok done true false null none success completed failed unknown id
+name type value data text content message
 """
 _UNITS = """
 eur usd gbp chf jpy ms sec min hours hour minutes minute seconds days weeks week months month years year percent km kg

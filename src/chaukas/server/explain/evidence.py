@@ -68,8 +68,12 @@ class Evidence:
 
     @property
     def ambiguous(self) -> bool:
-        """Whether each piece of evidence has another event that fits as well."""
-        return all(basis.alternatives for basis in self.bases)
+        """Whether other events fit as well, and what fits this one alone would be no proof by itself (a year, a small number)."""
+        alone: dict[str, float] = {}
+        for basis in self.bases:
+            if not basis.alternatives:
+                alone[basis.what] = max(basis.weight, alone.get(basis.what, 0.0))
+        return any(basis.alternatives for basis in self.bases) and sum(alone.values()) < 1.0
 
 
 _STRENGTH = {kind: place for place, kind in enumerate(EvidenceType)}

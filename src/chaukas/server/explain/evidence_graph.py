@@ -18,7 +18,7 @@ from chaukas.server.explain.model import Edge, EventRow, Explanation, Nesting, S
 from chaukas.server.explain.model_calls import ModelCalls
 from chaukas.server.explain.prompt_context import PromptReader, WholeTexts
 from chaukas.server.explain.repeats import Reading, Repeats, common_keys
-from chaukas.server.explain.sources import PassageRole, instructions_of, passages_of
+from chaukas.server.explain.sources import Passage, PassageRole, instructions_of, passages_of
 from chaukas.server.explain.spelling import values_of, weight_of_word, words_of
 from chaukas.server.explain.step_lookup import steps_by_position
 
@@ -126,6 +126,10 @@ class _Builder:
             return
         if row.content in {"policy", "data_access"}:
             self._make_citable(row)
+        if row.content == "policy" and row.event.policy.policy_id:
+            # The id names the decision: it grounds a text that cites it, and is the origin of no content.
+            named = Passage("policy.policy_id", row.event.policy.policy_id, PassageRole.NAMED, leaf=True)
+            self.index.add(row.position, step.run, number, named, self.index.pieces_of(named.text), silent=True)
         if row.kind is StepKind.MODEL and row.edge is Edge.START and row.content == "llm_invocation":
             self._prompts.read(row, step.run, group, number)
             return
@@ -174,8 +178,10 @@ class _Builder:
         text = output_text(row).strip()
         for number in sorted(inner):
             step = self.explanation.steps[number]
-            if step.kind is StepKind.OUTPUT and step.within == self.step_of[row.position] and step.nested_by is Nesting.CONTENT:
-                start = self.explanation.event(step.first).message.text.find(text) if text else -1
+            if step.kind is StepKind.OUTPUT and step.within == self.step_of[row.position]:
+                said = self.explanation.event(step.first).message.text
+                whole = step.nested_by is Nesting.CONTENT or said.strip() == text
+                start = said.find(text) if text and whole else -1
                 if start >= 0 and step.first < row.position:
                     cause = Place(step.first, "message.text", start, start + len(text))
                     basis = Basis("text", text[:_QUOTE_MAX], cause, Place(row.position, row.content))

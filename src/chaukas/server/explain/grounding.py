@@ -167,7 +167,11 @@ def _values(sources: _Sources, text: str) -> list[GroundedItem]:
         if known is None or (places and not known.found):
             piece = text[value.start : value.end]
             found[value.start, value.end] = GroundedItem(kind, piece, value.start, value.end, places)
-    return list(found.values())
+    # A name may begin with a word that has its capital from the sentence: where the rest is found, the whole is not missed.
+    names = {item.end: item.start for item in found.values() if item.kind is ItemKind.NAME and item.found}
+    return [
+        item for item in found.values() if item.found or item.kind is not ItemKind.NAME or names.get(item.end, -1) <= item.start
+    ]
 
 
 class _Sources:

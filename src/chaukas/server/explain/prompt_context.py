@@ -228,10 +228,20 @@ def _messages(value: struct_pb2.Value, path: str) -> Iterator[_Message]:
                 inner_kind = inner.WhichOneof("kind")
                 if inner_kind == "string_value":
                     yield _unprinted(role, f"{path}.{key}", inner.string_value, result_id)
-                elif inner_kind in {"list_value", "struct_value"}:
-                    for leaf, text in value_leaves(inner, f"{path}.{key}"):
-                        if not leaf.endswith((".type", ".role", "_id", ".id", ".name")):
-                            yield _Message(role, leaf, text, text, result_id)
+                elif inner_kind == "struct_value":
+                    yield from _block(inner, f"{path}.{key}", role, result_id)
+                elif inner_kind == "list_value":
+                    for number, block in enumerate(inner.list_value.values):
+                        yield from _block(block, f"{path}.{key}[{number}]", role, result_id)
+
+
+def _block(value: struct_pb2.Value, path: str, role: str, result_id: str) -> Iterator[_Message]:
+    """A part of a message; a tool's result may stand in one, with the id of its call beside it."""
+    fields = value.struct_value.fields
+    result_id = next((fields[key].string_value for key in _RESULT_IDS if key in fields), result_id)
+    for leaf, text in value_leaves(value, path):
+        if not leaf.endswith((".type", ".role", "_id", ".id", ".name")):
+            yield _Message(role, leaf, text, text, result_id)
 
 
 def _unprinted(role: str, field: str, text: str, result_id: str) -> _Message:

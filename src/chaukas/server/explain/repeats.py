@@ -19,7 +19,7 @@ from chaukas.server.explain.evidence import Basis, EdgeDrafts, EvidenceType
 from chaukas.server.explain.matching import Pieces, Source, SourceIndex, WordMatch
 from chaukas.server.explain.model import EventRow, StepKind
 from chaukas.server.explain.sources import Passage, PassageRole
-from chaukas.server.explain.spelling import Value, sentence_spans, values_of, word_spans
+from chaukas.server.explain.spelling import Value, sentence_spans, values_of, weight_of, word_spans
 
 __all__ = ["Reading", "Repeats", "common_keys"]
 
@@ -30,6 +30,7 @@ _SENTENCE_WEIGHT_MIN = 2.5
 _ENOUGH = 0.999
 _QUOTE_MAX = 400
 _NAME_CHARS_MIN = 4
+_BESIDE_WEIGHT_MIN = 1.0
 
 #: An event's passage, taken apart.
 Reading = tuple[Passage, Pieces]
@@ -144,40 +145,50 @@ class Repeats:
         allowed: frozenset[int] | None,
     ) -> None:
         text = passage.text
-        groups: defaultdict[tuple[int, int], list[WordMatch]] = defaultdict(list)
-        for match in self._index.word_matches(pieces):
-            source = match.source
-            if source.passage.role is PassageRole.MADE and source.run != run:
-                continue  # an agent that says the same in every answer does not quote itself
-            if match.weight >= _SENTENCE_WEIGHT_MIN:
-                groups[match.start, match.end].append(match)
+        groups = self._groups(pieces, run)
         if not groups:
             return
         spans = word_spans(text)
-        #: Word -> the longest match that was taken and holds it.
-        holders = [0] * len(spans)
+        #: Word -> the longest match that was taken and holds it; beside it the same without what agents said, for what came
+        #: from outside: that an agent's text is repeated with a source's words in it does not hide the source.
+        holders = {True: [0] * len(spans), False: [0] * len(spans)}
         for taken, (start, end) in enumerate(sorted(groups, key=lambda span: (span[0] - span[1], span[0])), 1):
-            if holders[start] and holders[start] == holders[end - 1]:
+            group = [
+                match
+                for match in groups[start, end]
+                if not (held := holders[_made(match)])[start] or held[start] != held[end - 1]
+            ]
+            if not group:
                 continue
-            nearest = self._nearest((match.source for match in groups[start, end]), run, step, row.position, allowed)
+            nearest = self._nearest((match.source for match in group), run, step, row.position, allowed)
             chosen = {source.number for source in nearest}
             first, last = spans[start][0], spans[end - 1][1]
             whole = passage.leaf and end - start == len(pieces.words)
             matches = [
                 match
-                for match in groups[start, end]
+                for match in group
                 if match.source.number in chosen and self._proves(match, text, (first, last), whole=whole)
             ]
-            if not matches or any(value.start <= first and last <= value.end for value in pieces.values):
-                continue  # the words of one id count as a value
-            for place in range(start, end):
-                holders[place] = holders[place] or taken
+            if not matches or _weight_beside_values(pieces, spans, start, end) < _BESIDE_WEIGHT_MIN:
+                continue  # the words of ids and names count as values
+            for held in (holders[True],) if all(map(_made, matches)) else holders.values():
+                for place in range(start, end):
+                    held[place] = held[place] or taken
             effect = passage.place(row.position, first, last)
             what = text[first:last][:_QUOTE_MAX]
             for match in matches:
                 cause = match.source.passage.place(match.source.position, *self._index.source_span(match))
                 basis = Basis("quote", what, cause, effect, match.weight, len(matches) - 1)
                 hits[match.source.position].append(_Hit(basis, EvidenceType.CONTENT, (start, end)))
+
+    def _groups(self, pieces: Pieces, run: int) -> dict[tuple[int, int], list[WordMatch]]:
+        """The word matches of a text that prove anything, by the words that they cover."""
+        groups: defaultdict[tuple[int, int], list[WordMatch]] = defaultdict(list)
+        for match in self._index.word_matches(pieces):
+            # An agent that says the same in every answer does not quote itself.
+            if match.weight >= _SENTENCE_WEIGHT_MIN and not (_made(match) and match.source.run != run):
+                groups[match.start, match.end].append(match)
+        return groups
 
     def _proves(self, match: WordMatch, text: str, span: tuple[int, int], *, whole: bool) -> bool:
         """Whether words in a row are a copy: enough telling words, or fewer when they are a whole sentence or value."""
@@ -186,6 +197,22 @@ class Repeats:
         if not (whole or _is_sentence(text, *span)):
             return False
         return _is_sentence(match.source.passage.text, *self._index.source_span(match))
+
+
+def _made(match: WordMatch) -> bool:
+    return match.source.passage.role is PassageRole.MADE
+
+
+def _weight_beside_values(pieces: Pieces, spans: Sequence[tuple[int, int]], start: int, end: int) -> float:
+    """What the words `start`..`end` of a text prove that are no part of a value."""
+    first, last = spans[start][0], spans[end - 1][1]
+    values = [value for value in pieces.values if first < value.end and value.start < last]
+    beside = {
+        pieces.words[place]
+        for place in range(start, end)
+        if not any(value.start <= spans[place][0] and spans[place][1] <= value.end for value in values)
+    }
+    return weight_of(list(beside))
 
 
 def _leaf_weight(value: Value, passage: Passage) -> float:

@@ -258,5 +258,12 @@ def _add_names(found: list[Value], text: str, taken: list[tuple[int, int]]) -> N
             at_start = False
         if not words or start >= end or (at_start and len(words) == 1 and end < len(text)):
             continue
-        telling = [word for word in words if word.casefold() not in NO_NAMES and not word.isupper()]
-        found.append(Value(f"~{_folded(text[start:end])}", 1.0 if len(telling) > 1 else 0.4, "name", start, end))
+        found.append(_name_value(text, words, start, end))
+        if at_start and len(words) > 2 and words[1][0].isupper():
+            # The first word may have its capital from the sentence only: "Refunding Maria Lopez" names Maria Lopez.
+            found.append(_name_value(text, words[1:], start + len(words[0]) + 1, end))
+
+
+def _name_value(text: str, words: list[str], start: int, end: int) -> Value:
+    telling = [word for word in words if word.casefold() not in NO_NAMES and not word.isupper()]
+    return Value(f"~{_folded(text[start:end])}", 1.0 if len(telling) > 1 else 0.4, "name", start, end)

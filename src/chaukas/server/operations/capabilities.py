@@ -18,6 +18,9 @@ async def get_capabilities(services: Services, principal: Principal) -> Capabili
         ("supports_batch_ingestion", True),
         ("supports_event_querying", True),
         ("supports_statistics", True),
+        ("policy_decisions", True),
+        ("data_access_events", True),
+        ("audit_proofs", services.log is not None),
         ("max_batch_size", services.settings.batch_events_max),
     ):
         if name in declared:

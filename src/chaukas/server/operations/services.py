@@ -8,14 +8,32 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from chaukas.server.config import Settings
+from chaukas.server.cursor import CursorSeal
 from chaukas.server.ingest.hooks import IngestHook
 from chaukas.server.operations.admission import Admission
+from chaukas.server.operations.explainer import Explainer
+from chaukas.server.operations.large_answers import LargeAnswers
+from chaukas.server.operations.tail_clients import TailClients
 from chaukas.server.query import QueryEngine
-from chaukas.server.storage.contract import EventRecord, Outcome, QuarantineItem, QuarantineStore, StatsReader, StoreInfo
+from chaukas.server.storage.contract import (
+    ArrivalReader,
+    EventReader,
+    EventRecord,
+    Outcome,
+    QuarantineItem,
+    QuarantineStore,
+    SessionReader,
+    StatsReader,
+    StoreInfo,
+)
+from chaukas.server.storage.log_contract import LogStore
 from chaukas.server.telemetry import Telemetry
+from chaukas.server.tlog.sequencer import Sequencer
+from chaukas.server.tlog.tile_reading import TileCache
+from chaukas.server.tlog.witness_service import WitnessService
 from chaukas.server.validation import Limits
 
-__all__ = ["EventStore", "Ingestor", "Readiness", "Services", "limits_of"]
+__all__ = ["EventStore", "Ingestor", "Readiness", "Services", "TransparencyLog", "limits_of"]
 
 
 class Ingestor(Protocol):
@@ -36,12 +54,21 @@ class Ingestor(Protocol):
         ...
 
 
-class EventStore(StatsReader, QuarantineStore, Protocol):
-    """What operations ask the store for directly; events go through the pipeline, questions through the engine."""
+class EventStore(EventReader, ArrivalReader, StatsReader, SessionReader, QuarantineStore, Protocol):
+    """What operations ask the store for directly; events go in through the pipeline, and out to questions by the engine."""
 
     async def info(self) -> StoreInfo:
         """Cheap figures."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class TransparencyLog:
+    """The logs of a store that has them, and who signs their heads."""
+
+    store: LogStore
+    sequencer: Sequencer
+    tiles: TileCache = field(default_factory=TileCache)
 
 
 class Readiness:
@@ -62,6 +89,15 @@ class Services:
     queries: QueryEngine
     limits: Limits
     admission: Admission
+    answers: LargeAnswers
+    tails: TailClients
+    #: Signs the cursors of session listings.
+    session_cursors: CursorSeal
+    explainer: Explainer = field(default_factory=Explainer)
+    #: None where the driver keeps no log, or where nothing is signed, as on the command line.
+    log: TransparencyLog | None = None
+    #: None unless the server serves as a witness.
+    witness: WitnessService | None = None
     readiness: Readiness = field(default_factory=Readiness)
     hooks: tuple[IngestHook, ...] = ()
     #: The server's clock, nanoseconds since 1970.

@@ -1,10 +1,10 @@
 """The storage contract: what a driver must do. Every "must" has a test in `chaukas.server.testing.conformance`.
 
 Callers take the narrowest protocol that serves them (`EventAppender`, `EventReader`, `ArrivalReader`, `StatsReader`,
-`SessionReader`, `QuarantineStore`); a driver implements their sum, `Store`. All methods are coroutines of the server's event loop; a driver does
-its blocking work in threads of its own. Times are the client's `timestamp` as whole microseconds since 1970 (`timestamp_us`,
-floor, may be negative) plus the remaining nanoseconds (`timestamp_sub_ns`, 0 to 999); server times (`received_at_ns`) are
-nanoseconds.
+`SessionReader`, `QuarantineStore`); a driver implements their sum, `Store`. All methods are coroutines of the server's event
+loop; a driver does its blocking work in threads of its own. Times are the client's `timestamp` as whole microseconds since 1970
+(`timestamp_us`, floor, may be negative) plus the remaining nanoseconds (`timestamp_sub_ns`, 0 to 999); server times
+(`received_at_ns`) are nanoseconds.
 """
 
 from __future__ import annotations

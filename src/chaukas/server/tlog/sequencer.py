@@ -87,6 +87,11 @@ class Sequencer:
         """The key that signs."""
         return self._keys[-1]
 
+    @property
+    def is_rotating(self) -> bool:
+        """Whether two keys sign, because one is being replaced."""
+        return len(self._keys) > 1
+
     def verifier_key(self, origin: str) -> str:
         """The verifier key of a log (C2SP signed-note: name, key id, key)."""
         return str(self.key.log_key(origin))
@@ -104,8 +109,8 @@ class Sequencer:
                 raise CannotServeError(
                     f"the log {kept.origin} has {found} entries, but a head of {kept.size} entries was signed: the data directory"
                     " is an older copy. Put the newer one back; or keep this one for reading only (chaukas"
-                    " verify, chaukas export) and go on in an empty data directory under another server_name, because a log that"
-                    " went on from here would contradict what was signed"
+                    " verify, chaukas export) and go on in empty data and state directories under another server_name, because a"
+                    " log that went on from here would contradict what was signed"
                 )
             head = await self._store.head(log.log_id)
             if head is not None and (head.size, head.root) == (kept.size, kept.root):

@@ -1,4 +1,4 @@
-"""The gRPC services: both of the contract, health and reflection, on one asyncio server.
+"""The gRPC services: both of the contract, those for audits and explanations, health and reflection, on one asyncio server.
 
 The services are the framework's, with the operations of this server behind its verbs. Only ingest goes round the verbs: its
 handlers get the bytes of the request, because protobuf refuses a whole request for one event that is nested too deeply
@@ -33,6 +33,8 @@ from chaukas.server.operations.query_events import query_events
 from chaukas.server.operations.services import Services
 from chaukas.server.storage.contract import IngestStatus, Outcome
 from chaukas.server.telemetry import RequestMeter, request_id_of
+from chaukas.server.transports.audit_grpc import AUDIT_SERVICE, AuditServicer
+from chaukas.server.transports.explain_grpc import EXPLAIN_SERVICE, ExplainServicer
 from chaukas.server.transports.ingest_answers import NOT_STORED, batch_answer, event_answer, worm_proof_id
 from chaukas.spec.client.v1 import client_pb2
 from chaukas.spec.common.v1.events_pb2 import Event
@@ -156,7 +158,7 @@ class GrpcServer:
         self._log = services.telemetry.logger("grpc")
         self._logs_requests = services.telemetry.logs_requests
         self._health = health.aio.HealthServicer()
-        self._names = (_SERVER_SERVICE.full_name, _CLIENT_SERVICE.full_name)
+        self._names = (_SERVER_SERVICE.full_name, _CLIENT_SERVICE.full_name, AUDIT_SERVICE.full_name, EXPLAIN_SERVICE.full_name)
         self._server: grpc.aio.Server | None = None
 
     async def start(self, address: Address) -> Address:
@@ -204,6 +206,8 @@ class GrpcServer:
         return (
             self._service(_SERVER_SERVICE, servicer, {**server_ingest.flows(), **healthz}),
             self._service(_CLIENT_SERVICE, ChaukasClientServicer(servicer), {**client_ingest.flows(), **healthz}),
+            self._service(AUDIT_SERVICE, AuditServicer(self._services), {}),
+            self._service(EXPLAIN_SERVICE, ExplainServicer(self._services), {}),
         )
 
     async def _healthz(self, _request: bytes, _context: Context) -> bytes:

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Final
 
+import anyio
 from starlette.types import Receive, Scope, Send
 
 from chaukas.server.errors import (
+    AmbiguousError,
     ChaukasError,
     InvalidRequestError,
     RequestTooLargeError,
@@ -80,6 +82,7 @@ class Exchange:
 
     __slots__ = (
         "_headers",
+        "answer_bytes",
         "held_bytes",
         "method",
         "path",
@@ -104,6 +107,8 @@ class Exchange:
         self.splits = False
         #: Taken from the admission budget; to be given back when the request is answered.
         self.held_bytes = 0
+        #: Taken from the budget of answers; to be given back when this one is sent.
+        self.answer_bytes = 0
         self.status = 0
         #: Whether an answer has begun.
         self.started = False
@@ -112,6 +117,14 @@ class Exchange:
         """The value of a request header, its name in lower case; the last one if it stands several times."""
         value = self._headers.get(name)
         return value.decode("latin-1") if value is not None else None
+
+    async def is_gone(self) -> bool:
+        """Whether the caller has left; its body must have been read."""
+        with anyio.CancelScope() as scope:
+            # The question is whether there is a message now, not when there will be one.
+            scope.cancel()
+            return bool((await self.receive())["type"] == "http.disconnect")
+        return False
 
     async def answer(self, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
         """Send the whole answer."""
@@ -185,14 +198,10 @@ def problem_of(error: Exception, *, splits: bool) -> Problem:
     if isinstance(error, HttpError):
         return Problem(error.status, error.title, error.detail, error.headers)
     status = status_of(error)
-    members: dict[str, object] = {}
+    members = _members(error)
     headers: Headers = ()
     http_status, detail = status.http, status.message
-    if isinstance(error, ValidationError):
-        members["violations"] = _violations(error.violations)
-    elif isinstance(error, InvalidRequestError) and error.field:
-        members["violations"] = [{"field": error.field, "message": detail.removeprefix(f"{error.field}: ")}]
-    elif isinstance(error, RequestTooLargeError):
+    if isinstance(error, RequestTooLargeError):
         # The SDK understands only these words with this status; everybody else understands 413.
         if not splits:
             http_status = 413
@@ -203,6 +212,18 @@ def problem_of(error: Exception, *, splits: bool) -> Problem:
     if isinstance(error, ChaukasError):
         members["retryable"] = status.retryable
     return Problem(http_status, status.title, detail, headers, members)
+
+
+def _members(error: Exception) -> dict[str, object]:
+    """What an error names beside its sentence."""
+    if isinstance(error, ValidationError):
+        return {"violations": _violations(error.violations)}
+    if isinstance(error, InvalidRequestError) and error.field:
+        message = error.public_message.removeprefix(f"{error.field}: ")
+        return {"violations": [{"field": error.field, "message": message}]}
+    if isinstance(error, AmbiguousError):
+        return {"candidates": [{"tenant_id": tenant, "project_id": project} for tenant, project in error.candidates]}
+    return {}
 
 
 def _violations(violations: Iterable[Violation]) -> list[dict[str, str]]:

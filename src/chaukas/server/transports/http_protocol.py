@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import socket
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from chaukas.server.wire.json_form import json_bytes
 
-__all__ = ["bounded_protocol"]
+__all__ = ["abort_connection", "bounded_protocol"]
 
+#: Name of our extension in the ASGI scope.
+_ABORT = "chaukas.abort"
 
 _LINGER_S = 1.0
 
@@ -71,6 +74,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = {_ABORT: {"abort": self.transport.abort}}
         self._head_bytes = self._unparsed_bytes = 0
         self._start_head_timer()
 
@@ -132,6 +136,13 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def abort_connection(scope: Scope) -> None:
+    """Close a request's connection at once; what its client did not read yet is thrown away instead of being kept for it."""
+    extension = scope.get("extensions", {}).get(_ABORT)
+    if extension is not None:
+        extension["abort"]()
 
 
 def bounded_protocol(head_bytes_max: int, head_s: float) -> type[HttpToolsProtocol]:

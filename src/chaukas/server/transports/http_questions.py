@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Mapping
+from urllib.parse import urlencode
 
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from chaukas.server.auth.principal import ANONYMOUS
@@ -20,10 +20,13 @@ from chaukas.server.operations.metrics import get_metrics
 from chaukas.server.operations.quarantine import list_quarantine, resubmit_quarantined, show_quarantined
 from chaukas.server.operations.query_events import query_events
 from chaukas.server.operations.services import Services
+from chaukas.server.query import Answer
 from chaukas.server.storage.contract import QuarantineRow
 from chaukas.server.telemetry import METRICS_CONTENT_TYPE
+from chaukas.server.transports.http_answer import take_answer_bytes
 from chaukas.server.transports.http_body import BodyReader
 from chaukas.server.transports.http_exchange import JSON_TYPE, PROTOBUF_TYPE, Exchange, Form, form_of_answer, form_of_body
+from chaukas.server.transports.http_parameters import PAGE_PARAMETERS, named_as_parameters, parameters, query_of, read_time
 from chaukas.server.transports.openapi import openapi_document
 from chaukas.server.wire.json_form import (
     capabilities_to_openapi,
@@ -56,7 +59,7 @@ class QuestionRoutes:
 
     async def capabilities(self, request: Request, _exchange: Exchange) -> Response:
         """What the server can do."""
-        _parameters(request)
+        parameters(request)
         capabilities = await get_capabilities(self._services, ANONYMOUS)
         if _wants_protobuf(request):
             return _protobuf(capabilities.SerializeToString())
@@ -67,23 +70,41 @@ class QuestionRoutes:
         form = form_of_body(exchange.header(b"content-type"))
         body = await self._body.read(exchange)
         wanted = _query_of(body) if form is Form.PROTOBUF else query_request_from_text(body)
-        answer = await query_events(self._services, ANONYMOUS, wanted)
-        if _wants_protobuf(request):
-            return _protobuf(answer.to_response().SerializeToString())
+        response, _ = await self._page(request, exchange, wanted)
+        return response
 
-        def write() -> bytes:
-            return json_bytes(page_to_openapi(answer.events, answer.next_page_token, answer.total_count))
+    async def events(self, request: Request, exchange: Exchange) -> Response:
+        """One page of events, asked for by parameters; `Link` leads to the next one (RFC 8288)."""
+        wanted, given = query_of(request, *PAGE_PARAMETERS)
+        with named_as_parameters():
+            response, answer = await self._page(request, exchange, wanted)
+        if answer.has_more:
+            rest = [item for item in given.multi_items() if item[0] != "page_token"]
+            following = urlencode([*rest, ("page_token", answer.next_page_token)])
+            response.headers["link"] = f'<{request.url.path}?{following}>; rel="next"'
+        return response
 
-        inline = len(answer.events) <= _EVENTS_WRITTEN_INLINE_MAX
-        return Response(write() if inline else await asyncio.to_thread(write), media_type=JSON_TYPE.decode())
+    async def _page(self, request: Request, exchange: Exchange, wanted: QueryRequest) -> tuple[Response, Answer]:
+        """Ask and write; a large page in turn, and only for a caller who still waits for it."""
+        services = self._services
+        if not services.answers.needs_turn(wanted.page_size or services.settings.page_events_default):
+            answer = await query_events(services, ANONYMOUS, wanted)
+            return await _page(request, answer), answer
+        async with services.answers.turn():
+            if await exchange.is_gone():
+                raise ClientDisconnect
+            answer = await query_events(services, ANONYMOUS, wanted)
+            response = await _page(request, answer)
+            await take_answer_bytes(services.answers, exchange, response)
+        return response, answer
 
     async def stats(self, request: Request, _exchange: Exchange) -> Response:
         """Exact counts."""
-        given = _parameters(request, "tenant_id", "project_id", "start", "end")
+        given = parameters(request, "tenant_id", "project_id", "start", "end")
         wanted = GetEventStatsRequest(tenant_id=given.get("tenant_id", ""), project_id=given.get("project_id", ""))
         for name, end in (("start", wanted.time_range.start), ("end", wanted.time_range.end)):
             if name in given:
-                _read_time(name, given[name], end)
+                read_time(name, given[name], end)
         if not given.keys() & {"start", "end"}:
             wanted.ClearField("time_range")
         stats = await get_event_stats(self._services, ANONYMOUS, wanted)
@@ -99,7 +120,7 @@ class QuestionRoutes:
 
     async def quarantine(self, request: Request, _exchange: Exchange) -> Response:
         """What was kept aside, without the bytes."""
-        given = _parameters(request, "tenant_id", "project_id", "limit", "after")
+        given = parameters(request, "tenant_id", "project_id", "limit", "after")
         limit = given.get("limit", "100")
         if not limit.isdecimal() or len(limit) > 9:
             raise InvalidRequestError("limit", f"{limit[:40]!r} is not a whole number")
@@ -110,38 +131,28 @@ class QuestionRoutes:
 
     async def quarantine_item(self, request: Request, _exchange: Exchange) -> Response:
         """One item with its bytes."""
-        given = _parameters(request, "id", required="id")
+        given = parameters(request, "id", required="id")
         row = await show_quarantined(self._services, ANONYMOUS, given["id"])
         return _json({**_row(row), "raw": base64.b64encode(row.raw).decode("ascii")})
 
     async def quarantine_resubmit(self, request: Request, _exchange: Exchange) -> Response:
         """Hand one item in again."""
-        given = _parameters(request, "id", "tenant_id", "project_id", required="id")
+        given = parameters(request, "id", "tenant_id", "project_id", required="id")
         done = await resubmit_quarantined(
             self._services, ANONYMOUS, given["id"], given.get("tenant_id", ""), given.get("project_id", "")
         )
         return _json({"quarantine_id": done.quarantine_id, "removed": done.removed, "result": result_to_openapi(done.outcome)})
 
 
-def _parameters(request: Request, *known: str, required: str = "") -> Mapping[str, str]:
-    """The query parameters. Unknown ones are refused: a filter with a slip of the pen must not widen the question."""
-    given = request.query_params
-    for name in given:
-        if name not in known:
-            raise InvalidRequestError(name[:100], f"is not a parameter of this route; it knows {', '.join(known) or 'none'}")
-        if len(given.getlist(name)) > 1:
-            raise InvalidRequestError(name, "is given more than once")
-    if required and not given.get(required):
-        raise InvalidRequestError(required, "is required")
-    return given
+async def _page(request: Request, answer: Answer) -> Response:
+    if _wants_protobuf(request):
+        return _protobuf(answer.to_response().SerializeToString())
 
+    def write() -> bytes:
+        return json_bytes(page_to_openapi(answer.events, answer.next_page_token, answer.total_count))
 
-def _read_time(name: str, text: str, time: Timestamp) -> None:
-    try:
-        # A plus sign that was not escaped arrives as a blank.
-        time.FromJsonString(text.replace(" ", "+"))
-    except ValueError as error:
-        raise InvalidRequestError(name, f"{text[:60]!r} is not an RFC 3339 time such as 2026-01-31T12:00:00Z") from error
+    inline = len(answer.events) <= _EVENTS_WRITTEN_INLINE_MAX
+    return Response(write() if inline else await asyncio.to_thread(write), media_type=JSON_TYPE.decode())
 
 
 def _query_of(body: bytes) -> QueryRequest:

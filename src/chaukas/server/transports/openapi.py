@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from copy import deepcopy
 from importlib.metadata import version
 
+from chaukas.server.transports.openapi_explanations import EXPLAIN_TAG, explanation_paths, explanation_schemas
+from chaukas.server.transports.openapi_log import LOG_TAG, log_paths, log_schemas, tile_paths
+from chaukas.server.transports.openapi_parameters import filter_parameters, page_parameters, parameter, tail_parameters
 from chaukas.server.wire.json_schema import Schema, contract_schemas, reference
 
 __all__ = ["openapi_document"]
@@ -47,7 +50,7 @@ _PROBLEMS: Mapping[str, str] = {
 def openapi_document() -> Schema:
     """The document, new and whole: who changes it changes nobody else's. Independent of the server's settings."""
     paths: dict[str, object] = {}
-    for path, item in {**_event_paths(), **_quarantine_paths(), **_server_paths()}.items():
+    for path, item in {**_event_paths(), **_quarantine_paths(), **log_paths(), **explanation_paths(), **_server_paths()}.items():
         paths[f"/v1{path}"] = item
         paths[path] = {method: _without_version(operation) for method, operation in item.items()}
     document: Schema = {
@@ -62,9 +65,11 @@ def openapi_document() -> Schema:
         "tags": [
             {"name": "events", "description": "Storing events and asking for them."},
             {"name": "quarantine", "description": "What was kept aside instead of being stored."},
+            LOG_TAG,
+            EXPLAIN_TAG,
             {"name": "server", "description": "About the server itself."},
         ],
-        "paths": {**paths, **_unversioned_paths()},
+        "paths": {**paths, **tile_paths(), **_unversioned_paths()},
         "components": {"schemas": {**contract_schemas(), **_own_schemas()}, "responses": _problem_responses()},
     }
     # Many places share one small schema.
@@ -83,7 +88,8 @@ def _event_paths() -> dict[str, dict[str, Schema]]:
                 "Store one event",
                 {"202": stored_one, **_problems("400", "408", "409", "413", "415", "422", "500", "503")},
                 body=_body("EventInput", "chaukas.spec.client.v1.IngestEventRequest"),
-            )
+            ),
+            "get": _listing(),
         },
         "/events/batch": {
             "post": _operation(
@@ -104,6 +110,7 @@ def _event_paths() -> dict[str, dict[str, Schema]]:
                 body=_body("QueryRequest", "chaukas.spec.common.v1.QueryRequest"),
             )
         },
+        "/tail": {"get": _tail()},
         "/stats": {
             "get": _operation(
                 "getEventStats",
@@ -113,18 +120,43 @@ def _event_paths() -> dict[str, dict[str, Schema]]:
                     **_problems("400", "500", "503"),
                 },
                 parameters=[
-                    _parameter("tenant_id", _TEXT, "Empty for all tenants that the caller may see."),
-                    _parameter("project_id", _TEXT, "Empty for all projects of the tenant."),
-                    _parameter("start", _TIME, "Only events from this time on, by their timestamp."),
-                    _parameter("end", _TIME, "Only events before this time."),
+                    parameter("tenant_id", _TEXT, "Empty for all tenants that the caller may see."),
+                    parameter("project_id", _TEXT, "Empty for all projects of the tenant."),
+                    parameter("start", _TIME, "Only events from this time on, by their timestamp."),
+                    parameter("end", _TIME, "Only events before this time."),
                 ],
             )
         },
     }
 
 
+def _listing() -> Schema:
+    page: Schema = _answer("One page.", "QueryResponse", "chaukas.spec.common.v1.QueryResponse")
+    page["headers"] = {"Link": {"description": 'The next page, rel="next"; absent on the last one.', "schema": _TEXT}}
+    return _operation(
+        "listEvents",
+        "One page of the events that match, asked for by parameters",
+        {"200": page, **_problems("400", "500", "503")},
+        parameters=[*filter_parameters(), *page_parameters()],
+    )
+
+
+def _tail() -> Schema:
+    stream: Schema = {
+        "description": "Server-sent events of the type `event`: `data` is an Event, `id` resumes behind it. Comments tell that"
+        " the stream lives.",
+        "content": {"text/event-stream": {"schema": _TEXT}},
+    }
+    return _operation(
+        "tailEvents",
+        "The events that match, as they arrive",
+        {"200": stream, **_problems("400", "404", "500", "503")},
+        parameters=[*filter_parameters(), *tail_parameters()],
+    )
+
+
 def _quarantine_paths() -> dict[str, dict[str, Schema]]:
-    item_id = _parameter("id", _TEXT, "The quarantine_id.", required=True)
+    item_id = parameter("id", _TEXT, "The quarantine_id.", required=True)
     limit: Schema = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
     return {
         "/quarantine": {
@@ -133,10 +165,10 @@ def _quarantine_paths() -> dict[str, dict[str, Schema]]:
                 "What was kept aside, oldest first",
                 {"200": _json_answer("Some items, without their bytes.", "QuarantineListing"), **_problems("400", "500")},
                 parameters=[
-                    _parameter("tenant_id", _TEXT, "Given and empty: what is attributed to nobody."),
-                    _parameter("project_id", _TEXT, "Given and empty: what is attributed to no project."),
-                    _parameter("limit", limit, "Most items of the answer."),
-                    _parameter("after", _TEXT, "next_after of the answer before."),
+                    parameter("tenant_id", _TEXT, "Given and empty: what is attributed to nobody."),
+                    parameter("project_id", _TEXT, "Given and empty: what is attributed to no project."),
+                    parameter("limit", limit, "Most items of the answer."),
+                    parameter("after", _TEXT, "next_after of the answer before."),
                 ],
                 tag="quarantine",
             )
@@ -157,8 +189,8 @@ def _quarantine_paths() -> dict[str, dict[str, Schema]]:
                 {"200": _json_answer("What became of it.", "Resubmission"), **_problems("400", "404", "500", "503")},
                 parameters=[
                     item_id,
-                    _parameter("tenant_id", _TEXT, "For an item that is attributed to nobody."),
-                    _parameter("project_id", _TEXT, "For an item that is attributed to no project."),
+                    parameter("tenant_id", _TEXT, "For an item that is attributed to nobody."),
+                    parameter("project_id", _TEXT, "For an item that is attributed to no project."),
                 ],
                 tag="quarantine",
             )
@@ -247,15 +279,13 @@ def _problem_responses() -> dict[str, object]:
     return responses
 
 
-def _parameter(name: str, schema: Schema, description: str, *, required: bool = False) -> Schema:
-    return {"name": name, "in": "query", "required": required, "schema": schema, "description": description}
-
-
 def _own_schemas() -> dict[str, Schema]:
     """What the answers hold that is no message of the contract."""
     return {
         **_result_schemas(),
         **_quarantine_schemas(),
+        **log_schemas(),
+        **explanation_schemas(),
         "Problem": _problem_schema(),
         "Health": _whole({"status": {"const": "ok"}}),
     }

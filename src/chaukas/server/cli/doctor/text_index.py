@@ -15,7 +15,7 @@ __all__ = ["check_text_index"]
 
 _CHECK: Final = "text index"
 #: Reading so many events takes a question about a second.
-_LAG_MAX: Final = 200_000
+_LAG_MAX: Final = 100_000
 
 
 def check_text_index(settings: Settings, figures: RecordFigures, holder: int | None) -> Iterator[Finding]:

@@ -109,11 +109,11 @@ def _errors_ignored(explanation: Explanation) -> Iterator[Finding]:
             if step.error is None and step.end is not None:
                 successes[step.name] = step.number
         for step in failed:
-            place = bisect_right(run.outputs, step.number)
-            recovered = step.number < successes.get(step.name, -1)
-            if place == len(run.outputs) or recovered:
+            if step.number < successes.get(step.name, -1):
                 continue
-            answer = explanation.steps[run.outputs[place]]
+            answer = _answer(explanation, run, step)
+            if answer is None:
+                continue
             event = explanation.event(answer.first)
             if event.WhichOneof("content") != "message" or _ADMISSIONS.search(event.message.text):
                 continue
@@ -125,6 +125,32 @@ def _errors_ignored(explanation: Explanation) -> Iterator[Finding]:
                 [step, answer],
                 details={"tool": step.name},
             )
+
+
+def _answer(explanation: Explanation, run: Run, failed: Step) -> Step | None:
+    """The first output after a failed call that answers whoever that call was made for.
+
+    That is the whole one: the parts of a stream before it say it piece by piece. What an agent inside another call puts out goes
+    to that call, and answers nobody outside.
+    """
+    around = _calls_around(explanation, failed)
+    first = None
+    for number in run.outputs[bisect_right(run.outputs, failed.number) :]:
+        output = explanation.steps[number]
+        if _calls_around(explanation, output) <= around:
+            if not explanation.event(output.first).is_partial:
+                return output
+            first = first or output
+    return first
+
+
+def _calls_around(explanation: Explanation, step: Step) -> set[int]:
+    found: set[int] = set()
+    while step.within is not None:
+        step = explanation.steps[step.within]
+        if step.kind in {StepKind.TOOL, StepKind.MCP}:
+            found.add(step.number)
+    return found
 
 
 def _quoted(step: Step) -> str:

@@ -16,7 +16,7 @@ import zstandard
 from google.protobuf.message import DecodeError
 
 from chaukas.server.errors import CannotServeError, StorageError
-from chaukas.server.storage.contract import EventFilter, PageRequest, Position
+from chaukas.server.storage.contract import EventFilter
 from chaukas.server.storage.entry import KIND_EVENT, SALT_BYTES, entry_kind, leaf_hash
 from chaukas.server.storage.log_contract import EntryRecord, LogInfo, SignedHead
 from chaukas.server.storage.sqlite.connection import DATABASE_NAME, connect, fetch
@@ -34,11 +34,7 @@ __all__ = ["ExportReader"]
 _CACHE_KIB = 16 * 1024
 #: Segments, each of at most 128 entries, that one statement reads.
 _SEGMENTS_AT_ONCE = 16
-#: Events of one page of a query, and their bytes.
-_PAGE_EVENTS = 1_000
-_PAGE_BYTES = 64 * 1024 * 1024
-#: Tiles (8 KiB each) and salts of sessions that are remembered.
-_TILES_MAX = 1_024
+#: Salts of sessions that are remembered.
 _SALTS_MAX = 100_000
 _HASH_BYTES = 32
 _TILE_HASHES = 256
@@ -108,9 +104,8 @@ class ExportReader:
         return self._tree.entries(log.log_id, start, end)
 
     def read_tile(self, log: LogInfo) -> Callable[[int, int, int], bytes]:
-        """Reads tiles of one log by level, number and width, and remembers some of them. Raises `StorageError`."""
+        """Reads tiles of one log by level, number and width; raises `StorageError`."""
 
-        @functools.lru_cache(_TILES_MAX)
         def read(level: int, number: int, width: int) -> bytes:
             (kept,) = self._tree.tiles(log.log_id, [(level, number)])
             if len(kept) >= width * _HASH_BYTES:
@@ -162,15 +157,7 @@ class ExportReader:
 
     def matches(self, wanted: EventFilter) -> dict[int, array[int]]:
         """The indices of the events that match, ascending, by log; eight bytes of memory for each."""
-        found: dict[int, array[int]] = {}
-        after: Position | None = None
-        while True:
-            page = self._queries.query(PageRequest(wanted, _PAGE_EVENTS, _PAGE_BYTES, descending=False, after=after))
-            for event in page.events:
-                found.setdefault(event.position.log_id, array("q")).append(event.position.index)
-            if not page.more:
-                return {log_id: array("q", sorted(indices)) for log_id, indices in found.items()}
-            after = page.events[-1].position
+        return self._queries.places(wanted)
 
     def _segment(self, log_no: int, row: tuple[int, int, bytes, bytes, bytes]) -> Iterator[EntryRecord]:
         place, events, salts, packed, zipped = row

@@ -118,6 +118,18 @@ class EventQueries:
                 return sum(log.next_index - log.other_entries for log in logs)
             return self._with_texts(wanted, lambda texts: self._count(snapshot, wanted, texts))
 
+    def places(self, wanted: EventFilter) -> dict[int, array[int]]:
+        """The indices of all matches by `log_id`, ascending; eight bytes of memory for each."""
+
+        def gather(snapshot: _Snapshot, texts: TextFilter | None) -> dict[int, array[int]]:
+            found: dict[int, array[int]] = {}
+            for log, indexes in self._matching(snapshot, wanted, texts):
+                found.setdefault(log.log_id, array("q")).extend(indexes)
+            return {log_id: array("q", sorted(indexes)) for log_id, indexes in found.items() if indexes}
+
+        with _Snapshot(self._database, self._postings) as snapshot:
+            return self._with_texts(wanted, lambda texts: gather(snapshot, texts))
+
     def find(self, tenant_id: str | None, project_id: str | None, event_id: str) -> list[tuple[int, int]]:
         """Where an event id stands: log_id and index, at most one per log."""
         key = self._keys.key(event_id)
@@ -167,7 +179,10 @@ class EventQueries:
         return Page(events, more=False)
 
     def _count(self, snapshot: _Snapshot, wanted: EventFilter, texts: TextFilter | None) -> int:
-        total = 0
+        return sum(len(indexes) for _, indexes in self._matching(snapshot, wanted, texts))
+
+    def _matching(self, snapshot: _Snapshot, wanted: EventFilter, texts: TextFilter | None) -> Iterator[tuple[LogRow, list[int]]]:
+        """Every match, block by block in no order: its log, and the indexes."""
         for block in self._candidates(snapshot, wanted, _time_bounds(wanted), texts):
             log_no, block_no = block.log.log_no, block.block_no
             first = block_no * EVENTS_PER_BLOCK
@@ -175,8 +190,7 @@ class EventQueries:
             for columns in self._blocks.columns_of(self._database, log_no, block_no):
                 indexes += [first + at for at in columns.select(wanted, block.session_no)]
                 first += columns.events
-            total += len(indexes) if texts is None else sum(1 for _ in texts.matching(log_no, block_no, indexes))
-        return total
+            yield block.log, indexes if texts is None else list(texts.matching(log_no, block_no, indexes))
 
     def _candidates(
         self, snapshot: _Snapshot, wanted: EventFilter, bounds: tuple[int, int], texts: TextFilter | None

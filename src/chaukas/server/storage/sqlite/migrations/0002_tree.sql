@@ -35,7 +35,8 @@ BEGIN SELECT raise(ABORT, 'the record is append-only: a log only grows'); END;
 CREATE TRIGGER logs_keep_delete BEFORE DELETE ON logs
 BEGIN SELECT raise(ABORT, 'the record is append-only: logs are never deleted'); END;
 CREATE TRIGGER logs_keep_insert BEFORE INSERT ON logs
-WHEN EXISTS (SELECT 1 FROM logs WHERE log_no = NEW.log_no OR log_id = NEW.log_id OR origin = NEW.origin)
+WHEN EXISTS (SELECT 1 FROM logs WHERE log_no = NEW.log_no OR log_id = NEW.log_id OR origin = NEW.origin
+    OR (tenant_id = NEW.tenant_id AND project_id = NEW.project_id))
 BEGIN SELECT raise(ABORT, 'the record is append-only: this log exists'); END;
 
 CREATE TRIGGER sessions_keep_update BEFORE UPDATE ON sessions
@@ -45,7 +46,8 @@ BEGIN SELECT raise(ABORT, 'the record is append-only: a session only grows'); EN
 CREATE TRIGGER sessions_keep_delete BEFORE DELETE ON sessions
 BEGIN SELECT raise(ABORT, 'the record is append-only: sessions are never deleted'); END;
 CREATE TRIGGER sessions_keep_insert BEFORE INSERT ON sessions
-WHEN EXISTS (SELECT 1 FROM sessions WHERE session_no = NEW.session_no)
+WHEN EXISTS (SELECT 1 FROM sessions WHERE session_no = NEW.session_no
+    OR (log_no = NEW.log_no AND session_id = NEW.session_id))
 BEGIN SELECT raise(ABORT, 'the record is append-only: this session exists'); END;
 
 CREATE TRIGGER tiles_keep_update BEFORE UPDATE ON tiles

@@ -1,8 +1,8 @@
 """Changes to a record that nobody should make: for the tamper drill, on copies only.
 
 For every table and every column of it: another value, a shorter one, the values of two rows swapped; for every table a row
-deleted and a row copied; for the frame a trigger or an index less and a trigger more. The guard is taken away for a change and put
-back.
+deleted and a row copied; for the frame a trigger or an index less and a trigger more. The guard is taken away for each
+change and put back.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import apsw
 
 from chaukas.server.storage.sqlite.connection import DATABASE_NAME
 
-__all__ = ["Change", "changes_of", "guarded_statements"]
+__all__ = ["Change", "changes_of", "guarded_statements", "merge_some_postings"]
 
 _GUARDED = ("segments", "logs", "sessions", "tiles", "heads")
 _FLIP, _CUT, _SWAP, _DELETE, _COPY = "another value", "cut short", "swapped with a neighbour", "row deleted", "row copied"
+_FAR = 1_000
+_POSTING_BYTES = 16
 #: What is not found, by table and column or operation; the reasons stand in `report.EXEMPT`.
 _EXEMPT = {
     ("segments", "digests"),
@@ -77,12 +79,24 @@ class Change:
 @contextlib.contextmanager
 def _opened(directory: Path) -> Iterator[apsw.Connection]:
     database = apsw.Connection(str(directory / DATABASE_NAME), flags=apsw.SQLITE_OPEN_READWRITE)
+    # These are copies: nobody waits for the disk.
+    database.pragma("synchronous", 0)
     try:
         yield database
         # What a verification reads is then one file.
         database.pragma("wal_checkpoint(TRUNCATE)")
     finally:
         database.close()
+
+
+def merge_some_postings(directory: Path) -> None:
+    """Move all but the newest pending postings into their table, as the writer does when there are many."""
+    with _opened(directory) as database, database:
+        rows: list[Any] = database.execute("SELECT commit_no, entries FROM pending_postings ORDER BY commit_no").fetchall()[:-2]
+        for commit_no, entries in rows:
+            split = [(entries[at : at + _POSTING_BYTES],) for at in range(0, len(entries), _POSTING_BYTES)]
+            database.executemany("INSERT OR IGNORE INTO postings VALUES (?)", split)
+            database.execute("DELETE FROM pending_postings WHERE commit_no = ?", (commit_no,))
 
 
 def changes_of(directory: Path) -> list[Change]:
@@ -122,7 +136,9 @@ def _changes_of_table(database: apsw.Connection, table: str) -> Iterator[Change]
     for name in names:
         value = values[name]
         exempt = (table, name) in _EXEMPT
-        for what, changed in ((_FLIP, _flipped(value)), (_CUT, _cut(value))):
+        # A key moves far away, so that it meets no other row.
+        another = value + _FAR if name in keys and isinstance(value, int) else _flipped(value)
+        for what, changed in ((_FLIP, another), (_CUT, _cut(value))):
             if changed is not None:
                 sql = f"UPDATE {table} SET {name} = ? WHERE {where}"  # noqa: S608  names of the schema
                 shorter = exempt and not (table == "segments" and what == _CUT)
@@ -153,15 +169,15 @@ def _copy(table: str, names: list[str], keys: list[str], values: dict[str, Any],
 
 
 def _flipped(value: Any) -> Any:  # noqa: ANN401  whatever a column holds
-    """A value that differs a little; None for one that cannot."""
+    """A value that differs a little."""
     if isinstance(value, int):
         return value + 1
     if isinstance(value, str):
         return value + "x"
-    if isinstance(value, bytes) and value:
+    if isinstance(value, bytes):
         middle = len(value) // 2
-        return value[:middle] + bytes((value[middle] ^ 1,)) + value[middle + 1 :]
-    return None
+        return value[:middle] + bytes((value[middle] ^ 1,)) + value[middle + 1 :] if value else b"\x01"
+    return 0
 
 
 def _cut(value: Any) -> Any:  # noqa: ANN401  whatever a column holds

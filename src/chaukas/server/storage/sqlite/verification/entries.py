@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import apsw
 import zstandard
@@ -90,6 +90,12 @@ def strictly_decompressed(decompressor: zstandard.ZstdDecompressor, zipped: byte
     return decompressor.decompress(zipped, allow_extra_data=False)
 
 
+class _Report(Protocol):
+    """Takes a damage: what it is, and at which entry of the segment."""
+
+    def __call__(self, what: str, at: int = 0) -> None: ...
+
+
 class BlockReading:
     """Reads the blocks of one log in their order."""
 
@@ -161,9 +167,9 @@ class BlockReading:
                 report(damage.what, damage.position)
         self._take(block, entries, bodies, envelopes, checked, received_at_ns, report)
 
-    def _take(  # type: ignore[no-untyped-def]  # `report` is the caller's own
+    def _take(
         self, block: Block, entries: list[bytes], bodies: list[bytes], envelopes: list[int], checked: CheckedEvents,
-        received_at_ns: int, report,  # noqa: ANN001
+        received_at_ns: int, report: _Report,
     ) -> None:  # fmt: skip
         if not checked.leaf_hashes:
             checked = check_events(entries, bytes(_SALTS_BYTES * len(entries)), bodies, envelopes)
@@ -196,10 +202,10 @@ class BlockReading:
                 except VerificationError as error:
                     report(str(error), at)
 
-    def _parse(self, block: Block, bodies: Sequence[bytes], envelopes: Sequence[int], report) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    def _parse(self, block: Block, bodies: Sequence[bytes], envelopes: Sequence[int], report: _Report) -> None:
         """The fields of events, and that they are cut where the envelope ends and belong to this log."""
         parse, scope, at = Event.FromString, self._scope, 0
-        taken = block.events.append
+        taken, new = block.events.append, tuple.__new__  # The constructor of a named tuple takes three times as long.
         try:
             for at, body in enumerate(bodies):
                 event = parse(body)
@@ -209,13 +215,12 @@ class BlockReading:
                     report("the event belongs to another tenant or project", at)
                 if envelope_length(body, trace_id) != envelopes[at]:
                     report("the stored bytes are not cut where their envelope ends", at)
-                taken(
-                    EventFields(
-                        event.event_id, event.session_id, trace_id, event.span_id, event.agent_id, tuple(event.tags),
-                        event.type, event.status, event.severity,
-                        timestamp.seconds * 1_000_000 + nanos // 1_000, nanos % 1_000,
-                    )
+                fields = (
+                    event.event_id, event.session_id, trace_id, event.span_id, event.agent_id, tuple(event.tags[:]),
+                    event.type, event.status, event.severity,
+                    timestamp.seconds * 1_000_000 + nanos // 1_000, nanos % 1_000,
                 )  # fmt: skip
+                taken(new(EventFields, fields))
         except (DecodeError, MalformedError):
             report("the stored bytes are no event", at)
             block.readable = False
