@@ -11,8 +11,10 @@ import pytest
 from chaukas.server.cli.tampering import Trial, trials
 from chaukas.server.cli.tampering.attacks import Attacker, Expected
 from chaukas.server.cli.tampering.sample import make_record
+from chaukas.server.storage.sqlite import SqliteStore
 from chaukas.server.storage.sqlite.schema import FORMAT_VERSION
 from chaukas.server.storage.sqlite.verification.changes import changes_of
+from chaukas.server.tlog.opening import open_sequencer
 from tests.unit.sqlite.record import empty_record
 
 from .command_line import CommandLine
@@ -67,3 +69,26 @@ def test_verify_on_the_command_line(tmp_path: Path):
     assert damaged.status == 1, damaged.output
     assert "First damage:" in damaged.output
     assert commands.run("verify", "--data", str(tmp_path / "nothing")).status == 2
+
+
+def test_the_drill_on_real_recordings(tmp_path: Path, recorded_dir: Path):
+    """On a copy of a directory with real traffic every change is found too, and the directory itself stays as it was."""
+    commands = CommandLine(tmp_path)
+    recordings = sorted(map(str, recorded_dir.glob("*/file_mode.jsonl")))
+    assert len(recordings) >= 10
+    assert commands.run("import", "--data", str(tmp_path / "data"), *recordings).status == 0
+    asyncio.run(_signed(tmp_path))
+    before = (tmp_path / "data" / "record.db").read_bytes()
+    done = commands.run("selftest", "tamper", "--data", str(tmp_path / "data"), "--state", str(tmp_path / "state"))
+    assert done.status == 0, done.output + "\n".join(done.remarks)
+    assert (tmp_path / "data" / "record.db").read_bytes() == before
+
+
+async def _signed(directory: Path) -> None:
+    (directory / "state").mkdir()
+    store = SqliteStore(directory / "data")
+    await store.open()
+    try:
+        await (await open_sequencer(store.log_store, directory / "state", None)).sign_all()
+    finally:
+        await store.close()

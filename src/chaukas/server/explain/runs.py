@@ -19,6 +19,7 @@ from chaukas.server.explain.drafts import Draft
 from chaukas.server.explain.loose_ends import join_handoffs, join_prompts
 from chaukas.server.explain.model import StepKind, StepState, Stitch, StitchBy
 from chaukas.server.explain.scopes import join_scope
+from chaukas.server.explain.stitches import stitches_of
 from chaukas.server.explain.turns import turns_of
 from chaukas.server.explain.unions import Unions
 
@@ -26,7 +27,6 @@ __all__ = ["Grouping", "group_runs"]
 
 #: Ids shorter than this ("inv-1", "call_2") are taken to be unique within their session only.
 _UNIQUE_ID_CHARS = 16
-_STRENGTH = {by: place for place, by in enumerate(StitchBy)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,13 @@ def group_runs(drafts: list[Draft]) -> Grouping:
     join_scope(drafts, soft, StitchBy.SESSION)
     join_handoffs(drafts, soft)
     join_prompts(drafts, soft)
-    runs = [turn for steps in _members(len(drafts), soft) for turn in turns_of(drafts, steps, hard)]
+    members = _members(len(drafts), soft)
+    runs = [turn for steps in members for turn in turns_of(drafts, steps, hard)]
     runs.sort(key=lambda steps: drafts[steps[0]].first)
     for number, steps in enumerate(runs):
         for step in steps:
             drafts[step].run = number
-    return Grouping(tuple(map(tuple, runs)), _stitches(drafts, soft, len(runs)))
+    return Grouping(tuple(map(tuple, runs)), stitches_of(drafts, soft, len(runs), cut=len(runs) > len(members)))
 
 
 def _owners(drafts: list[Draft]) -> dict[str, int]:
@@ -156,19 +157,3 @@ def _members(size: int, soft: Unions) -> list[list[int]]:
     for number in range(size):
         members[soft.root(number)].append(number)
     return list(members.values())
-
-
-def _stitches(drafts: list[Draft], soft: Unions, count: int) -> tuple[tuple[Stitch, ...], ...]:
-    """The joins as stitches of the run that their steps fell into; a join that a turn's boundary undid is none."""
-    found: list[list[Stitch]] = [[] for _ in range(count)]
-    for (by, value), joined in soft.joins.items():
-        per_run: defaultdict[int, list[int]] = defaultdict(list)
-        for step in sorted(joined):
-            per_run[drafts[step].run].append(step)
-        for run, steps in per_run.items():
-            if len(steps) > 1:
-                events = sorted(row.position for step in steps for row in drafts[step].rows)
-                found[run].append(Stitch(by, value, tuple(steps), tuple(events)))
-    for stitches in found:
-        stitches.sort(key=lambda stitch: (_STRENGTH[stitch.by], stitch.steps, stitch.value))
-    return tuple(map(tuple, found))

@@ -127,8 +127,9 @@ class ExportReader:
         first = log_no << INDEX_BITS
         position = start
         while position < end:
-            ((place,),) = fetch(self._database, _SQL_FIRST, (first | position,))
-            rows = fetch(self._database, _SQL_SEGMENTS, (max(place, first), first | end, _SEGMENTS_AT_ONCE))
+            reached = position
+            places = [place for (place,) in fetch(self._database, _SQL_FIRST, (first | position,))]
+            rows = fetch(self._database, _SQL_SEGMENTS, (max([*places, first]), first | end, _SEGMENTS_AT_ONCE))
             for row in rows:
                 at = row[0] & _INDEX_MASK
                 if at > position:
@@ -137,7 +138,7 @@ class ExportReader:
                     if position <= record.index < end:
                         yield record
                 position = at + row[1]
-            if not rows or position <= (rows[0][0] & _INDEX_MASK):
+            if position == reached:
                 break
         if position < end:
             raise StorageError(f"the record is damaged: entry {position} of the log {log.origin} is missing")
