@@ -10,13 +10,14 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaukas.server.storage.contract import EventFilter, PageRequest
-from chaukas.server.storage.sqlite import SqliteStore, TextIndexSettings
+from chaukas.server.storage.sqlite import SqliteStore, TextIndexSettings, text_filter
 from chaukas.server.storage.sqlite.text_index.file import TEXT_INDEX_NAME
 from chaukas.server.storage.sqlite.text_index.follower import TextFollower
 from chaukas.server.testing import MemoryStore, StorePair, make_record
@@ -100,9 +101,15 @@ def _follow(directory: Path, events: int | None = None) -> None:
         follower.close()
 
 
-@given(before=records, behind=records, asked=st.lists(queries, min_size=1, max_size=6), part=st.integers(1, 40))
+@given(
+    before=records,
+    behind=records,
+    asked=st.lists(queries, min_size=1, max_size=6),
+    part=st.integers(1, 40),
+    many=st.sampled_from([1, 10, 1_000]),
+)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_every_state_of_the_index_gives_the_same_answers(before, behind, asked, part):
+def test_every_state_of_the_index_gives_the_same_answers(before, behind, asked, part, many):
     """Without an index, with a part, behind, complete, and gone again: always what reading everything finds."""
 
     async def compare(pair):
@@ -125,8 +132,36 @@ def test_every_state_of_the_index_gives_the_same_answers(before, behind, asked, 
             (directory / TEXT_INDEX_NAME).unlink()
             await compare(pair)
 
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, patch.object(text_filter, "_MANY", many):
         asyncio.run(run(Path(name)))
+
+
+def test_unread_segments_are_looked_through(tmp_path):
+    """Without an index, questions about thousands of events of several logs get the answers of the other driver."""
+    spoken = [
+        "order not found",
+        "refund of the order",
+        "found not order",
+        "東京タワー",
+        "京東",
+        "nothing",
+        "re\u00adfund",
+        "ﬁne 42",
+    ]
+    rows = [("acme" if n % 3 else "other", "", 31, n * 7 % 90, spoken[n * 5 % 8] + f" {n}") for n in range(2_500)]
+
+    async def run():
+        async with opened(MemoryStore()) as oracle, opened(SqliteStore(tmp_path)) as subject:
+            pair = StorePair(subject, oracle)
+            for start in range(0, len(rows), 500):
+                await pair.append(_records(rows[start : start + 500], start))
+            for text in ("refund", '"order not"', '"of the order"', "東京", "東", "fine", "1234", "zyzzyva", "n* 77"):
+                wanted = EventFilter(text=TextQuery.parse(text))
+                await pair.count(wanted)
+                await pair.count(replace(wanted, tenant_id="other"))
+                await pair.walk(PageRequest(replace(wanted, tenant_id="other"), 100, BYTES_MAX))
+
+    asyncio.run(run())
 
 
 def _found(store, text, **fields):

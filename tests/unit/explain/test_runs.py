@@ -186,3 +186,19 @@ def test_circle_of_parents_ends():
     explanation = structure_of(story.events)
     (run,) = explanation.runs
     assert run.roots == (0,)
+
+
+def test_way_through_another_turn_is_a_stitch():
+    """Steps of a turn that only a step of another turn ties together are stitched to each other: no run without a reason."""
+    story = Story(session="", trace="")
+    story.session_start("outer", at=0)
+    story.input("hello", parent="", at=1, invocation_id="i1")
+    story.input("hello again", parent="", at=2, invocation_id="i1")
+    story.add("ERROR", parent="inner", at=3, invocation_id="i1", error={"error_message": "no"})
+    story.session_start("inner", parent="outer", at=4)
+    one, other = structure_of(story.events).runs
+    assert (one.steps, other.steps) == ((0, 1, 2, 3), (4,))
+    assert [(stitch.by, stitch.value, stitch.steps) for stitch in one.stitches] == [
+        (StitchBy.PARENT, "inner", (0, 3)),
+        (StitchBy.IDS, "i1", (1, 2, 3)),
+    ]

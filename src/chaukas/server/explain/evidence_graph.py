@@ -33,11 +33,6 @@ _WORD_SOURCES_MAX = 1_000
 _CITED_CHARS_MIN = 4
 #: Texts are searched for the ids that were named last.
 _CITABLE_MAX = 64
-#: A word that stands in more sources than this leads to the first of them only.
-_WORD_SOURCES_MAX = 1_000
-_POLICY_ID_CHARS_MIN = 4
-#: Texts are searched for the ids of the policies that decided last.
-_POLICIES_MAX = 64
 
 
 class Evidenced:

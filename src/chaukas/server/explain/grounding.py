@@ -15,10 +15,10 @@ from enum import StrEnum
 
 from chaukas.server.explain.evidence import Place
 from chaukas.server.explain.evidence_graph import Evidenced
-from chaukas.server.explain.matching import Source
+from chaukas.server.explain.matching import Pieces, Source
 from chaukas.server.explain.model import Edge, EventRef, EventRow, StepKind
 from chaukas.server.explain.sources import Passage, PassageRole, passages_of
-from chaukas.server.explain.spelling import normalised, sentence_spans, values_of, weight_of_word, word_spans, words_of
+from chaukas.server.explain.spelling import Value, sentence_spans, weight_of_word, word_spans, words_of
 
 __all__ = ["GroundedItem", "GroundedPart", "Grounding", "ItemKind", "Verdict", "ground", "groundable"]
 
@@ -117,24 +117,32 @@ def ground(evidenced: Evidenced, position: int) -> Grounding:
 
 def _part(sources: _Sources, passage: Passage, start: int, end: int) -> tuple[GroundedPart, tuple[float, float]]:
     text = passage.text[start:end]
-    items = [*_quotations(sources, text), *_values(sources, text)]
+    pieces = sources.pieces_of(text)
+    items = [*_quotations(sources, text), *_values(sources, text, pieces.values)]
     if not any(item.start == 0 and item.end == len(text) for item in items):
-        items += sources.words(text, leaf=passage.leaf)
+        items += sources.words(text, pieces, leaf=passage.leaf)
     items.sort(key=lambda item: (item.start, item.end, item.kind))
-    covered = total = 0.0
-    for first, last in word_spans(text):
-        exact = any(item.strict and item.start <= first and last <= item.end for item in items)
-        weight = 1.0 if exact else weight_of_word(normalised(text[first:last]))
-        total += weight
-        if any(item.found and item.start <= first and last <= item.end for item in items):
-            # A word inside something that is held to exact match, and was not found, is not saved by the words around it.
-            missing = any(item.strict and not item.found and item.start <= first and last <= item.end for item in items)
-            covered += 0.0 if missing else weight
+    covered, total = _weights(text, pieces.words, items)
     share = covered / total if total else 0.0
     at = passage.offset + start
     placed = tuple(GroundedItem(item.kind, item.text, at + item.start, at + item.end, item.found) for item in items)
     part = GroundedPart(passage.field, at, passage.offset + end, text, _verdict(items, share, total), share, placed)
     return part, (covered, total)
+
+
+def _weights(text: str, words: Sequence[str], items: Sequence[GroundedItem]) -> tuple[float, float]:
+    """What the found words of a text weigh, and all of them."""
+    if not items:
+        return 0.0, sum(map(weight_of_word, words), 0.0)
+    covered = total = 0.0
+    for word, (first, last) in zip(words, word_spans(text), strict=True):
+        around = [item for item in items if item.start <= first and last <= item.end]
+        weight = 1.0 if any(item.strict for item in around) else weight_of_word(word)
+        total += weight
+        # A word inside something that is held to exact match, and was not found, is not saved by the words around it.
+        if any(item.found for item in around) and all(item.found for item in around if item.strict):
+            covered += weight
+    return covered, total
 
 
 def _verdict(items: Sequence[GroundedItem], share: float, total: float) -> Verdict:
@@ -155,10 +163,10 @@ def _quotations(sources: _Sources, text: str) -> list[GroundedItem]:
     return found
 
 
-def _values(sources: _Sources, text: str) -> list[GroundedItem]:
+def _values(sources: _Sources, text: str, values: Sequence[Value]) -> list[GroundedItem]:
     """Numbers, ids and names; one word with a capital counts where it is found, and is not missed where it is not."""
     found: dict[tuple[int, int], GroundedItem] = {}
-    for value in values_of(text):
+    for value in values:
         places = sources.value(value.key)
         kind = ItemKind(value.kind)
         if kind is ItemKind.NAME and value.weight < _STRICT_NAME_WEIGHT and not places:
@@ -192,6 +200,10 @@ class _Sources:
         near = 0 if source.run == self._run else 1 if kin[source.run] == kin[self._run] else 2
         return near, source.position
 
+    def pieces_of(self, text: str) -> Pieces:
+        """A text taken apart."""
+        return self._index.pieces_of(text)
+
     def value(self, key: str) -> tuple[Place, ...]:
         """Where a value stands: in the nearest sources first, and where it came in before where it was repeated."""
         sources = [source for source in (*self._index.origins(key), *self._index.echoes(key)) if self._fits(source)]
@@ -200,11 +212,11 @@ class _Sources:
             source.passage.place(source.position, *self._index.value_span(source, key)) for source in sources[:_PLACES_MAX]
         )
 
-    def words(self, text: str, *, leaf: bool) -> list[GroundedItem]:
+    def words(self, text: str, pieces: Pieces, *, leaf: bool) -> list[GroundedItem]:
         """Runs of four words and more that a source has, the longest first where they overlap; a short value as a whole."""
-        pieces, spans = self._index.pieces_of(text), word_spans(text)
-        matches = [match for match in self._index.word_matches(pieces) if self._fits(match.source) and match.weight > 0]
+        matches = [match for match in self._index.word_matches(pieces, self._fits) if match.weight > 0]
         matches.sort(key=lambda match: (match.start - match.end, self._room(match.source)))
+        spans = word_spans(text) if matches else []
         taken: list[tuple[int, int]] = []
         found = []
         for match in matches:

@@ -10,9 +10,10 @@ source once, and the number of indexed shingles is bounded (`SHINGLES_MAX`, afte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from chaukas.server.explain.sources import Passage, PassageRole
 from chaukas.server.explain.spelling import Value, values_of, weight_of, word_spans, words_of
@@ -32,8 +33,7 @@ _REMEMBERED_TEXTS_MAX = 4_096
 _REMEMBERED_SOURCES_MAX = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A passage of an event in the index. `produces` holds what it is the origin of; an echo of its own call is not."""
 
     number: int
@@ -43,8 +43,7 @@ class Source:
     passage: Passage
 
 
-@dataclass(frozen=True, slots=True)
-class Pieces:
+class Pieces(NamedTuple):
     """What a text is made of for matching."""
 
     words: Sequence[str]
@@ -66,13 +65,19 @@ class WordMatch:
 def pieces_of(text: str) -> Pieces:
     """A text taken apart."""
     words = words_of(text)
+    if len(words) < SHINGLE_WORDS:
+        return Pieces(words, values_of(text), ())
     shingles = list(map(hash, zip(words, words[1:], words[2:], words[3:], strict=False)))
     return Pieces(words, values_of(text), shingles)
 
 
-def _starts(count: int, without: list[tuple[int, int]]) -> Iterable[int]:
+def _all_starts(count: int) -> range:
+    return range(0, count, 1 if count <= _SHORT_WORDS else _STEP)
+
+
+def _starts(count: int, without: list[tuple[int, int]]) -> Sequence[int]:
     """The shingles of a text to index: all of a short one, every third of a long one, none that lies in a range of `without`."""
-    starts = range(0, count, 1 if count <= _SHORT_WORDS else _STEP)
+    starts = _all_starts(count)
     if not without:
         return starts
     hidden = bytearray(count)
@@ -151,6 +156,17 @@ class SourceIndex:
     def _add_shingles(self, number: int, shingles: Sequence[int], without: list[tuple[int, int]]) -> None:
         base = number << _OFFSET_BITS
         index = self._shingles
+        if not shingles:
+            return
+        if not without and len(shingles) <= min(self._room, _OFFSET_MASK):
+            starts = _all_starts(len(shingles))
+            keys = shingles[:: starts.step]
+            if index.keys().isdisjoint(keys):
+                # All is new. The first of equal shingles counts, so it is written last.
+                before = len(index)
+                index.update(zip(reversed(keys), range(base + starts[-1], base - 1, -starts.step), strict=True))
+                self._room -= len(index) - before
+                return
         for place in _starts(len(shingles), without):
             key = shingles[place]
             places = index.get(key)
@@ -178,19 +194,19 @@ class SourceIndex:
         """The sources that repeat a value which they were given, oldest first."""
         return [self.sources[number] for number in _listed(self._echoes.get(key))]
 
-    def word_matches(self, pieces: Pieces) -> list[WordMatch]:
-        """Every longest run of words that stood before, one list for all sources; in order of place, then source."""
+    def word_matches(self, pieces: Pieces, fits: Callable[[Source], bool] | None = None) -> list[WordMatch]:
+        """Every longest run of words that stood before in a source that `fits`; in order of place, then source."""
         index, shingles = self._shingles, pieces.shingles
-        hits = [place for place, key in enumerate(shingles) if key in index]
-        if not hits:
+        if index.keys().isdisjoint(shingles):
             return []
+        hits = [place for place, key in enumerate(shingles) if key in index]
         done: dict[int, int] = {}
         found: list[WordMatch] = []
         for place in hits:
             for packed in _listed(index[shingles[place]]):
                 number, offset = packed >> _OFFSET_BITS, packed & _OFFSET_MASK
                 before = done.get(number, 0)
-                if place + SHINGLE_WORDS <= before:
+                if place + SHINGLE_WORDS <= before or (fits is not None and not fits(self.sources[number])):
                     continue
                 match = self._extended(pieces.words, place, number, offset, before)
                 if match is not None:
@@ -209,7 +225,7 @@ class SourceIndex:
         limit, other_limit = len(words), len(others)
         while end < limit and last < other_limit and words[end] == others[last]:
             end, last = end + 1, last + 1
-        return WordMatch(self.sources[number], start, end, other, weight_of(list(words[start:end])))
+        return WordMatch(self.sources[number], start, end, other, weight_of(words[start:end]))
 
     def words(self, number: int) -> Sequence[str]:
         """The words of a source; those of the sources used last are kept."""

@@ -288,7 +288,8 @@ class Step:
 class Stitch:
     """Parts of a run that one piece of evidence joined: `steps` share `value` (a span id, a trace id, an agent's name, ...).
 
-    Only evidence that actually joined parts is listed, the strongest first; that weaker ids agree as well is not repeated.
+    Only evidence that actually joined parts is listed, the strongest first; that weaker ids agree as well is not repeated. Where
+    only steps of another run connect two parts, `by` and `value` are the weakest evidence on that way.
     """
 
     by: StitchBy

@@ -43,6 +43,10 @@ _SHARE_MIN = 0.5
 _COMMON_MIN = 3
 
 
+#: Position and field of the events that hold something, the oldest first.
+_Held = tuple[tuple[int, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class _Message:
     """One message: its role, its field, its text as recorded, and the text inside it where it was printed into a string."""
@@ -66,44 +70,46 @@ class WholeTexts:
     """Texts that are known whole, and results of tools by their values, whatever the order of keys; the latest events of each."""
 
     def __init__(self) -> None:
-        self._texts: dict[tuple[int, str], list[tuple[int, str]]] = {}
-        self._results: dict[tuple[int, Signature], list[tuple[int, str]]] = {}
+        #: Tuples, not lists: there are many, and Python's garbage collector need not look at these again.
+        self._texts: dict[tuple[int, str], _Held] = {}
+        self._results: dict[tuple[int, Signature], _Held] = {}
         self._result_ids: dict[tuple[int, str], tuple[int, str]] = {}
 
     def add_text(self, group: int, text: str, position: int, field: str) -> None:
         """Remember a text that an event holds; blanks around it do not count."""
         text = text.strip()
         if text:
-            _keep(self._texts.setdefault((group, text), []), position, field)
+            key = (group, text)
+            self._texts[key] = _kept(self._texts.get(key), position, field)
 
     def add_result(self, group: int, signature: Signature, position: int, field: str) -> None:
         """Remember the values of a tool's result."""
         if signature:
-            _keep(self._results.setdefault((group, signature), []), position, field)
+            key = (group, signature)
+            self._results[key] = _kept(self._results.get(key), position, field)
 
     def add_result_id(self, group: int, call_id: str, position: int, field: str) -> None:
         """Remember which event holds the result of a call."""
         if call_id:
             self._result_ids[group, call_id] = (position, field)
 
-    def text(self, group: int, text: str) -> list[tuple[int, str]]:
+    def text(self, group: int, text: str) -> _Held:
         """The events that hold this text, the oldest first."""
-        return self._texts.get((group, text.strip()), [])
+        return self._texts.get((group, text.strip()), ())
 
-    def result(self, group: int, text: str) -> list[tuple[int, str]]:
+    def result(self, group: int, text: str) -> _Held:
         """The events that hold a result with the values of a JSON text."""
         signature = signature_of_json(text)
-        return self._results.get((group, signature), []) if signature else []
+        return self._results.get((group, signature), ()) if signature else ()
 
     def result_of_id(self, group: int, call_id: str) -> tuple[int, str] | None:
         """The event that holds the result of a call."""
         return self._result_ids.get((group, call_id)) if call_id else None
 
 
-def _keep(known: list[tuple[int, str]], position: int, field: str) -> None:
-    known.append((position, field))
-    if len(known) > _CANDIDATES_MAX + 1:
-        del known[0]
+def _kept(known: _Held | None, position: int, field: str) -> _Held:
+    held = (position, field)
+    return (held,) if known is None else (*known[-_CANDIDATES_MAX:], held)
 
 
 class PromptReader:
@@ -183,7 +189,9 @@ class PromptReader:
         origins = self._scored(pieces, row.position)
         if not origins:
             passage = Passage(message.field, message.text, PassageRole.PROMPT)
-            self._index.add(row.position, run, step, passage, self._index.pieces_of(message.text))
+            if message.inner != message.text:
+                pieces = self._index.pieces_of(message.text)
+            self._index.add(row.position, run, step, passage, pieces)
         return origins
 
     def _scored(self, pieces: Pieces, position: int) -> tuple[_Origin, ...]:
@@ -204,9 +212,8 @@ class PromptReader:
                 fields.setdefault(match.source.position, match.source.passage.field)
         if not scores:
             return ()
-        whole = weight_of(list(pieces.words))
         best = max(scores.values())
-        if best < _SCORE_MIN or best < whole * _SHARE_MIN:
+        if best < _SCORE_MIN or best < weight_of(pieces.words) * _SHARE_MIN:
             return ()
         places = sorted(place for place, score in scores.items() if score >= best - 1e-9)[-_CANDIDATES_MAX:]
         return tuple(_Origin(place, fields[place], "prompt", len(places) - 1) for place in places)

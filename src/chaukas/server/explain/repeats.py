@@ -212,7 +212,7 @@ def _weight_beside_values(pieces: Pieces, spans: Sequence[tuple[int, int]], star
         for place in range(start, end)
         if not any(value.start <= spans[place][0] and spans[place][1] <= value.end for value in values)
     }
-    return weight_of(list(beside))
+    return weight_of(beside)
 
 
 def _leaf_weight(value: Value, passage: Passage) -> float:

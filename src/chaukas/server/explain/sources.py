@@ -7,9 +7,8 @@ Ranges within a passage are characters of that one string; a number in a Struct 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from google.protobuf import struct_pb2
 
@@ -37,8 +36,7 @@ class PassageRole(StrEnum):
     PROMPT = "prompt"  # first seen in a model's prompt, and in no event before it
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     """One text of an event. `leaf` says that it is one value of structured content, and not prose of its own.
 
     `offset` is where the text begins in its field: not 0 where an integration printed an object around the answer.
@@ -132,27 +130,39 @@ def _struct(found: list[Passage], field: str, struct: struct_pb2.Struct, role: P
         found.append(Passage(path, text, role, leaf=True))
 
 
-def leaves_of(struct: struct_pb2.Struct, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+def leaves_of(struct: struct_pb2.Struct, path: str) -> list[tuple[str, str]]:
     """Path and text of every string and number in a Struct, in the order of their keys (maps have none of their own)."""
+    found: list[tuple[str, str]] = []
+    _add_struct(found, struct, path, 0)
+    return found
+
+
+def value_leaves(value: struct_pb2.Value, path: str) -> list[tuple[str, str]]:
+    """The same for one value."""
+    found: list[tuple[str, str]] = []
+    _add_value(found, value, path, 0)
+    return found
+
+
+def _add_struct(found: list[tuple[str, str]], struct: struct_pb2.Struct, path: str, depth: int) -> None:
     fields = struct.fields
     for key in sorted(fields):
-        yield from value_leaves(fields[key], f"{path}.{key}", depth)
+        _add_value(found, fields[key], f"{path}.{key}", depth)
 
 
-def value_leaves(value: struct_pb2.Value, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """The same for one value."""
+def _add_value(found: list[tuple[str, str]], value: struct_pb2.Value, path: str, depth: int) -> None:
     kind = value.WhichOneof("kind")
     if kind == "string_value":
         text = value.string_value
         if text:
-            yield path, text
+            found.append((path, text))
     elif kind == "number_value":
-        yield path, number_text(value.number_value)
+        found.append((path, number_text(value.number_value)))
     elif kind == "struct_value" and depth < _DEPTH_MAX:
-        yield from leaves_of(value.struct_value, path, depth + 1)
+        _add_struct(found, value.struct_value, path, depth + 1)
     elif kind == "list_value" and depth < _DEPTH_MAX:
         for number, item in enumerate(value.list_value.values):
-            yield from value_leaves(item, f"{path}[{number}]", depth + 1)
+            _add_value(found, item, f"{path}[{number}]", depth + 1)
 
 
 def number_text(number: float) -> str:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 from chaukas.server.explain.common_words import FUNCTION_WORDS, NO_NAMES, ROUTINE_WORDS
 
@@ -33,16 +33,17 @@ _BLANKS = "  "
 #: Characters between which no value goes on.
 _BETWEEN = r"""\s"'`(){}\[\]<>;|=\u201c-\u201e\u00ab\u00bb\u2018\u2019\uff08\uff09\u300c\u300d\u3001\u3002"""
 _TELLING = re.compile(r"[0-9@/_]")
-#: Pieces that may hold a value: one of the telling characters, and all around it. Tried at the start of a piece only, so that
-#: a long text without blanks is looked at once.
-_CHUNK = re.compile(rf"(?<![^{_BETWEEN}])[^{_BETWEEN}0-9@/_]*+[0-9@/_][^{_BETWEEN}]*+")
+#: The characters around a telling one, which with it may be a value.
+_PIECE_HEAD = re.compile(rf"[^{_BETWEEN}]")
+_PIECE_TAIL = re.compile(rf"[^{_BETWEEN}]*+")
 _LETTER = "0-9A-Za-z\u00c0-\u024f\u0370-\u052f"
 _COMPOUND = re.compile(rf"[{_LETTER}]+(?:(?:[-_.:/@#+%&~]+|(?<=[0-9]),(?=[0-9]{{1,3}}(?![0-9])))[{_LETTER}]+)*")
 _CAPITAL = "A-Z\u00c0-\u00d6\u00d8-\u00de\u0141\u015a\u0160\u017b\u017d\u010c\u0391-\u03a9\u0410-\u042f"
 _NAME = re.compile(
     rf"(?<![\w\\@/.-])[{_CAPITAL}][^\W\d_]+(?:(?: (?:de|do|da|dos|del|di|la|le|von|van|der|den|of))?[ -][{_CAPITAL}][^\W\d_]+)*"
 )
-_SENTENCE_START = re.compile(r"(?:^|[.!?:…\n\"“„*#>•-])\s*$")
+#: What a sentence begins after; blanks between do not count.
+_SENTENCE_MARKS = frozenset('.!?:…\n"“„*#>•-')
 _STOPS = "\u3002\uff01\uff1f"  # the full stops, exclamation and question marks of Chinese and Japanese
 _CLOSERS = r"\"')\]\u201d\u00bb*"
 #: Up to a stop that blanks follow; a stop inside a number or an address ends nothing.
@@ -61,8 +62,7 @@ _YEARS = range(1900, 2100)
 _LENGTH_MAX = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """A value at `start`..`end` of a text. Equal values have an equal key; `weight` is how much it proves, `kind` what it is.
 
     `kind` is `number`, `id` or `name`.
@@ -77,11 +77,13 @@ class Value:
 
 def words_of(text: str) -> list[str]:
     """The words of a text as they are compared."""
+    if "\\" in text:
+        text = _ESCAPE.sub(_BLANKS, text)
+        if "\\u" in text:
+            return list(map(normalised, _ESCAPED_WORD.findall(text)))
     if text.isascii():
-        if "\\" in text:
-            return [normalised(text[start:end]) for start, end in word_spans(text)]
         return _ASCII_WORD.findall(text.lower())
-    return [normalised(text[start:end]) for start, end in word_spans(text)]
+    return [word.lower() if word.isascii() else _folded(word) for word in _WORD.findall(text)]
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:
@@ -122,7 +124,7 @@ def weight_of_word(word: str) -> float:
     return 0.5 if len(word) == 1 else 1.0
 
 
-def weight_of(words: list[str]) -> float:
+def weight_of(words: Iterable[str]) -> float:
     """The weight of several words; a word that stands twice counts once."""
     return sum(map(weight_of_word, set(words)))
 
@@ -145,11 +147,19 @@ def values_of(text: str) -> list[Value]:
     if "\\" in text:
         text = _ESCAPE.sub(_BLANKS, text)
     found: list[Value] = []
-    if _TELLING.search(text):
-        for chunk in _CHUNK.finditer(text):
-            start, end = chunk.span()
-            for match in _COMPOUND.finditer(text, start, end):
-                _add_compound(found, match[0], match.start())
+    telling = _TELLING.search(text)
+    end = 0
+    while telling is not None:
+        start = telling.start()
+        while start > end and _PIECE_HEAD.match(text, start - 1):
+            start -= 1
+        end = _PIECE_TAIL.match(text, telling.end()).end()  # type: ignore[union-attr]  # it matches everywhere
+        for match in _COMPOUND.finditer(text, start, end):
+            compound = match[0]
+            if len(compound) <= _LENGTH_MAX:
+                for key, weight, kind in _compound(compound):
+                    found.append(Value(key, weight, kind, match.start(), match.end()))
+        telling = _TELLING.search(text, end)
     if not text.islower():
         count = len(found)
         _add_names(found, text, [(value.start, value.end) for value in found])
@@ -170,7 +180,7 @@ def _values_behind_escapes(text: str) -> list[Value]:
     pieces.append(text[at:])
     places.extend(range(at, len(text) + 1))
     return [
-        replace(value, start=places[value.start], end=places[value.end])
+        value._replace(start=places[value.start], end=places[value.end])
         for value in values_of("".join(pieces).replace("\\u", "  "))
     ]
 
@@ -179,19 +189,18 @@ def _start(value: Value) -> int:
     return value.start
 
 
-def _add_compound(found: list[Value], text: str, start: int) -> None:
-    if not _TELLING.search(text) or len(text) > _LENGTH_MAX:
-        return
-    end = start + len(text)
+@lru_cache(maxsize=16_384)
+def _compound(text: str) -> tuple[tuple[str, float, str], ...]:
+    """Key, weight and kind of what a compound stands for. Records say the same values again and again: they are read once."""
+    if not _TELLING.search(text):
+        return ()
     if text[0].isdigit():
         numbers = _number_keys(text)
         if numbers:
-            found.extend(Value(f"#{key}", _number_weight(key), "number", start, end) for key in numbers)
-            return
+            return tuple((f"#{key}", _number_weight(key), "number") for key in numbers)
     key = _folded(text)
     weight = _id_weight(key)
-    if weight:
-        found.append(Value(f"={key}", weight, "id", start, end))
+    return ((f"={key}", weight, "id"),) if weight else ()
 
 
 def _number_keys(text: str) -> list[str]:
@@ -245,12 +254,14 @@ def _add_names(found: list[Value], text: str, taken: list[tuple[int, int]]) -> N
     place = 0
     for match in _NAME.finditer(text):
         start, end = match.span()
+        at_start = _begins_sentence(text, start)
+        if at_start and end < len(text) and " " not in match[0]:
+            continue
         while place < len(taken) and taken[place][1] <= start:
             place += 1
         if place < len(taken) and taken[place][0] < end:
             continue
         words = match[0].split(" ")
-        at_start = bool(_SENTENCE_START.search(text[max(0, start - 8) : start]))
         # The first word of a sentence has its capital from there, and is left out of a name that goes on after it.
         while words and (words[0].casefold() in NO_NAMES or (at_start and len(words) == 2 and words[0].casefold() in NO_NAMES)):
             start += len(words[0]) + 1
@@ -262,6 +273,12 @@ def _add_names(found: list[Value], text: str, taken: list[tuple[int, int]]) -> N
         if at_start and len(words) > 2 and words[1][0].isupper():
             # The first word may have its capital from the sentence only: "Refunding Maria Lopez" names Maria Lopez.
             found.append(_name_value(text, words[1:], start + len(words[0]) + 1, end))
+
+
+def _begins_sentence(text: str, start: int) -> bool:
+    before = text[max(0, start - 8) : start]
+    said = before.rstrip()
+    return not said or said[-1] in _SENTENCE_MARKS or "\n" in before[len(said) :]
 
 
 def _name_value(text: str, words: list[str], start: int, end: int) -> Value:

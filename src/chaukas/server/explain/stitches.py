@@ -1,8 +1,8 @@
 """The evidence that holds each run together, told within the run.
 
-A join between two turns is undone by the cut between them. Where it was also the way from one step of a turn to another (a session
-inside a session: its step stands in the next turn, what names it as parent in this one), the ends of that way are stitched to each
-other instead, by the weakest evidence on it: so the stitches of a run always connect all of its steps.
+A join between two turns is undone by the cut between them. Where it was also the way from one step of a turn to another (a
+session inside a session: its step stands in the next turn, what names it as parent in this one), the ends of that way are
+stitched to each other instead, by the weakest evidence on it: so the stitches of a run always connect all of its steps.
 """
 
 from __future__ import annotations
@@ -49,6 +49,33 @@ def _bridges(drafts: list[Draft], soft: Unions, found: list[list[Stitch]]) -> li
     every broken run in it, so that a join which brings two parts of such a run together is seen; it is the weakest on their way.
     """
     sets = Unions(len(drafts))
+    held = _parts_of_broken_runs(drafts, sets, found)
+    if not held:
+        return []
+    bridges: list[Stitch] = []
+    for (by, value), joined in sorted(soft.joins.items(), key=lambda join: (_STRENGTH[join[0][0]], min(join[1]), join[0][1])):
+        first: dict[int, int] = {}
+        for step in sorted(joined):
+            # What was joined under one value may belong to several sets: a trace that is divided among its roots.
+            home = first.setdefault(soft.root(step), step)
+            one, other = sets.root(home), sets.root(step)
+            if one == other:
+                continue
+            sets.join(one, other, by, value)
+            sides = held.pop(one, {}), held.pop(other, {})
+            small, large = sorted(sides, key=len)
+            # Of a run on both sides one step of each is stitched; the one that shares the value itself speaks for its part.
+            for run in sorted(small.keys() & large.keys()):
+                ends = (near if drafts[near].run == run else side[run] for near, side in zip((home, step), sides, strict=True))
+                bridges.append(_stitch(drafts, by, value, ends))
+            large.update(small)
+            if large:
+                held[sets.root(one)] = large
+    return bridges
+
+
+def _parts_of_broken_runs(drafts: list[Draft], sets: Unions, found: list[list[Stitch]]) -> dict[int, dict[int, int]]:
+    """Join what stitches connect; root of each part of a run that is in several -> that run -> a step of the part."""
     for stitches in found:
         for stitch in stitches:
             for step in stitch.steps[1:]:
@@ -57,22 +84,4 @@ def _bridges(drafts: list[Draft], soft: Unions, found: list[list[Stitch]]) -> li
     for draft in drafts:
         if sets.root(draft.number) == draft.number:
             parts[draft.run].append(draft.number)
-    held: dict[int, dict[int, int]] = {
-        part: {run: part} for run, numbers in parts.items() if len(numbers) > 1 for part in numbers
-    }
-    bridges: list[Stitch] = []
-    for (by, value), joined in sorted(soft.joins.items(), key=lambda join: (_STRENGTH[join[0][0]], min(join[1]), join[0][1])):
-        first: dict[int, int] = {}
-        for step in sorted(joined):
-            # What was joined under one value may belong to several sets: a trace that is divided among its roots.
-            one = sets.root(first.setdefault(soft.root(step), step))
-            other = sets.root(step)
-            if one == other:
-                continue
-            sets.join(one, other, by, value)
-            small, large = sorted((held.pop(one, {}), held.pop(other, {})), key=len)
-            bridges += [_stitch(drafts, by, value, (part, large[run])) for run, part in small.items() if run in large]
-            large.update(small)
-            if large:
-                held[sets.root(one)] = large
-    return bridges
+    return {part: {run: part} for run, numbers in parts.items() if len(numbers) > 1 for part in numbers}

@@ -7,6 +7,7 @@ the index is missing or cannot be read, that is done for all of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import apsw
 
@@ -18,6 +19,18 @@ from chaukas.server.text.expression import TextQuery
 from chaukas.server.text.scan import TextScanner
 
 __all__ = ["TextFilter"]
+
+#: Of so many unread events of a block all of their segments are looked through; of fewer each by itself.
+_MANY = EVENTS_PER_BLOCK // 3
+
+
+class _SegmentsSeen:
+    """What is known of the unread events of a block whose segments have been looked through."""
+
+    def __init__(self) -> None:
+        self.indexes: set[int] = set()
+        #: Those of `indexes` that may match.
+        self.candidates: set[int] = set()
 
 
 class TextFilter:
@@ -55,20 +68,39 @@ class TextFilter:
         exact = False
         if self._search is not None and block_no * EVENTS_PER_BLOCK < indexed:
             candidates, exact = frozenset(self._search.in_block(log_no, block_no)), self._search.exact
+        seen = _SegmentsSeen() if sum(index >= indexed for index in indexes) >= _MANY else None
         for index in indexes:
             if index < indexed:
-                if index in candidates and (exact or self._matches(log_no, index)):
+                if index in candidates and (exact or self._scanner.matches(self._body(log_no, index))):
                     yield index
-            elif self._matches(log_no, index):
-                yield index
+            elif seen is None:
+                if self._scanner.matches(self._body(log_no, index)):
+                    yield index
+            else:
+                if index not in seen.indexes:
+                    self._look_through(log_no, index, seen)
+                if index in seen.candidates and self._scanner.confirms(self._body(log_no, index)):
+                    yield index
 
-    def _matches(self, log_no: int, index: int) -> bool:
-        """Compare one event with the query: by its raw bytes, which tell for most of them that they do not match."""
+    def _look_through(self, log_no: int, index: int, seen: _SegmentsSeen) -> None:
+        """Tell those of the events of an index's segment that cannot match by their raw bytes."""
+        segment = self._segment_of(log_no, index)
+        first, bodies = segment.first_index, segment.bodies
+        seen.indexes.update(range(first, first + segment.events))
+        found = self._scanner.candidates(b"".join(bodies), list(accumulate(map(len, bodies))))
+        seen.candidates.update(first + at for at in found)
+
+    def _body(self, log_no: int, index: int) -> bytes:
+        """The stored bytes of an event."""
+        segment = self._segment_of(log_no, index)
+        return segment.bodies[index - segment.first_index]
+
+    def _segment_of(self, log_no: int, index: int) -> Segment:
         segment = self._segment
         if segment is None or log_no != self._segment_log or not 0 <= index - segment.first_index < segment.events:
             segment = self._segment = self._segments.segment_of(self._database, log_no, index)
             self._segment_log = log_no
-        return self._scanner.matches(segment.bodies[index - segment.first_index])
+        return segment
 
     def _indexed(self, log_no: int) -> int:
         return self._index.indexed(log_no) if self._search is not None and self._index is not None else 0

@@ -28,7 +28,7 @@ _EVENTS_PER_COMMIT = 8_192
 #: How long it sleeps when there is nothing to do; questions search what is not indexed themselves, so nobody waits for it.
 _IDLE_S = 0.1
 #: Ingest comes first: on a busy machine the index falls behind rather than the acknowledgements.
-_NICENESS = 5
+_NICENESS = 15
 
 
 class TextFollower:
