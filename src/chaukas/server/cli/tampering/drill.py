@@ -84,7 +84,10 @@ def trials(home: Path, data_dir: Path | None = None, state_dir: Path | None = No
         yield from _try(home, newer, attack, [])
     for attack in attacks(older, of_demo=data_dir is None):
         yield from _try(home, newer, attack, checkpoints)
-    checkpoints[0].write_bytes(checkpoints[0].read_bytes().replace(b"A", b"B"))
+    # The first character of the root, whichever it is: origin, size and root are the first three lines.
+    origin, size, root, *rest = checkpoints[0].read_bytes().split(b"\n")
+    changed = (b"B" if root[:1] == b"A" else b"A") + root[1:]
+    checkpoints[0].write_bytes(b"\n".join((origin, size, changed, *rest)))
     found, said = _verify(newer, checkpoints)
     yield Trial(Attacker.EVERYTHING, "the kept checkpoint: changed", Expected.LOCALLY, found, said)
 
