@@ -6,8 +6,8 @@ import unicodedata
 
 import pytest
 
-from chaukas.server.text import scan, tokens
-from chaukas.server.text.tokens import ASCII_SYMBOLS, fold, tokens_of
+from chaukas.server.text import tokens
+from chaukas.server.text.tokens import fold, tokens_of
 
 
 @pytest.mark.parametrize(
@@ -79,16 +79,6 @@ def test_the_table_of_planes_is_complete() -> None:
         if category[0] in "LMNS":
             assert 0x20000 <= point <= 0x3FFFD or fold(chr(point)) == "", hex(point)
             assert category == "Lo" or fold(chr(point)) == "", hex(point)
-
-
-def test_what_folds_to_ascii_is_known_to_the_scanner() -> None:
-    """Each character that disappears or gives an ASCII letter, digit or symbol is seen by its first bytes."""
-    for point in _points():
-        character = chr(point)
-        folded = fold(character)
-        gives = not folded or character == "\u0307" or any(c.isascii() and (c.isalnum() or c in ASCII_SYMBOLS) for c in folded)
-        if point > 0x7F and gives:
-            assert scan._FOLDING.match(character.encode()), hex(point)
 
 
 def _points() -> list[int]:
