@@ -284,3 +284,21 @@ async def test_those_who_were_together_are_waited_for():
     assert store.transactions[0] == ["alone"]
     assert sorted(store.transactions[-1]) == ["a again", "b again", "c again"]
     await pipeline.drain()
+
+
+async def test_half_of_those_who_were_together_are_enough():
+    """Who brings many events waits for half of the others only: while these are written, the rest is received."""
+    store = _Store()
+    pipeline = await _running(store, gather_s=60)
+    await pipeline.submit(_records("alone"))
+    store.gate.clear()
+    together = [asyncio.create_task(pipeline.submit(_records(*(f"{name}{n}" for n in range(25))))) for name in "abcd"]
+    await _settle()
+    store.gate.set()
+    await asyncio.gather(*together)
+    first = asyncio.create_task(pipeline.submit(_records(*(f"a again {n}" for n in range(25)))))
+    await _settle()
+    assert not first.done(), "25 events are not worth a transaction"
+    await asyncio.gather(first, pipeline.submit(_records(*(f"b again {n}" for n in range(25)))))
+    assert len(store.transactions[-1]) == 50
+    await pipeline.drain()

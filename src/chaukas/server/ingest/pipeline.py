@@ -2,8 +2,8 @@
 
 `submit` waits until its items are durable. One task feeds the store: while a transaction is on its way to the disk the next
 one gathers, up to `commit_events_max` items or `commit_bytes_max` bytes. A transaction costs as much as some twenty events, so
-the next one waits for those who were here a moment ago, until they are back, `gather_events` are together or `gather_s` seconds
-are over; a client that is alone never waits. The queue is bounded in items and in bytes; a request that finds it full is held
+the next one waits for those who were here a moment ago, until enough of them are back or `gather_s` seconds are over; a client
+that is alone never waits. The queue is bounded in items and in bytes; a request that finds it full is held
 for at most `hold_s` seconds and then refused with `OverloadedError`, so that the memory of the server does not depend on how
 fast clients send.
 """
@@ -27,6 +27,8 @@ _Items = Sequence[EventRecord | QuarantineItem]
 _ITEM_OVERHEAD_BYTES = 1024
 #: After so many failures of the store in a row, requests that share a failed transaction are not tried one by one any more.
 _STORE_FAILURES_MAX = 3
+#: So many events are worth a transaction: it costs as much as some twenty of them.
+_WORTHWHILE_EVENTS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +141,15 @@ class IngestPipeline:
         return await asyncio.shield(submission.done)
 
     def _is_gathered(self) -> bool:
-        """Whether it would not pay to wait: all who were here a moment ago are back, or a transaction is filled well."""
-        return len(self._queue) >= self._company or self._queued_events >= self._gather_events
+        """Whether it would not pay to wait: a transaction is filled well, or enough of those who were here a moment ago are back.
+
+        Half of them are enough if they bring something: while their transaction runs, the other half is received. Whoever waited
+        for all would receive and write by turns, never both.
+        """
+        requests, events = len(self._queue), self._queued_events
+        if requests >= self._company or events >= self._gather_events:
+            return True
+        return 2 * requests >= self._company and events >= _WORTHWHILE_EVENTS
 
     def _has_room(self, events: int, size: int) -> bool:
         """A request larger than the whole queue is taken when the queue is empty: it must not wait for ever."""
