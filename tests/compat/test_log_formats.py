@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from chaukas.server.tlog.frontier import Frontier
 from chaukas.server.tlog.tiling import TileEdge
 from chaukas.verify.checkpoints import parse_checkpoint
 from chaukas.verify.evidence import Evidence
@@ -69,19 +68,12 @@ def test_frozen_consistency_proofs(vector: dict[str, Any]):
 
 
 def test_frozen_tiles():
-    """Tiles, bundles, roots and the stored frontier of a tree are the same bytes for ever."""
+    """Tiles, bundles and roots of a tree are the same bytes for ever."""
     leaves = [leaf_hash(str(number).encode()) for number in range(_TILES["size"])]
-    edge, frontier = TileEdge(), Frontier()
+    edge = TileEdge()
     tiles = {str(path): tile for path, tile in (*edge.extend(leaves), *edge.partial_tiles())}
-    frontier.extend(leaves)
-    assert edge.root().hex() == frontier.root().hex() == _TILES["root"]
+    assert edge.root().hex() == _TILES["root"]
     assert {name: sha256(tiles[name]).hexdigest() for name in _TILES["tiles"]} == _TILES["tiles"]
-    stored = base64.b64decode(_TILES["frontier"])
-    assert frontier.to_bytes() == stored
-    assert Frontier.from_bytes(stored).root().hex() == _TILES["root"]
-    for wrong in (stored[:-1], stored + b"\0", b"", b"\xff" * 8):
-        with pytest.raises(ValueError, match="not a stored frontier"):
-            Frontier.from_bytes(wrong)
     entries = [bytes.fromhex(entry) for entry in _TILES["bundle"]["entries"]]
     bundle = base64.b64decode(_TILES["bundle"]["bytes"])
     assert encode_bundle(entries) == bundle
