@@ -73,6 +73,17 @@ class ComparesStoredBytes(MemoryStore):
         )
 
 
+class KnowsReceivedBytesOnly(MemoryStore):
+    async def append(self, items):
+        outcomes = await super().append(items)
+        for at, (item, outcome) in enumerate(zip(items, outcomes, strict=True)):
+            if outcome.status is IngestStatus.DUPLICATE:
+                known = self._content.events[outcome.origin, item.event_id]
+                if known.record.received != item.received:
+                    outcomes[at] = replace(outcome, status=IngestStatus.REJECTED)
+        return outcomes
+
+
 class Overwrites(MemoryStore):
     async def append(self, items):
         outcomes = await super().append(items)
@@ -351,6 +362,7 @@ FAULTS = [
     (CutsLongStrings, "each_string_finds_itself_alone", {"field": "trace_id"}),
     (ComparesStoredBytes, "same_content_is_decided_by_the_received_bytes", {}),
     (ComparesStoredBytes, "other_content_is_decided_by_the_received_bytes", {}),
+    (KnowsReceivedBytesOnly, "what_is_stored_is_known_when_it_comes_back", {}),
     (Overwrites, "other_content_never_changes_what_is_stored", {}),
     (KeepsOneLogPerTenant, "an_id_means_something_within_its_log_only", {}),
     (KeepsOneLogPerTenant, "answers_tell_where_an_event_stands", {}),

@@ -50,6 +50,20 @@ async def test_each_event_of_a_batch_has_an_outcome_in_order() -> None:
     assert [bench.counter("grpc", status) for status in ("accepted", "duplicate", "rejected", "quarantined")] == [2, 1, 1, 1]
 
 
+async def test_what_the_server_completed_comes_back_as_a_duplicate() -> None:
+    """An export brought back to where it came from is no conflict and stores nothing twice, though a timestamp was filled in."""
+    bench = await Bench().opened()
+    sent = make_event("a")
+    sent.ClearField("timestamp")
+    came = sent.SerializeToString(deterministic=True)
+    await ingest_items(bench.services, ANONYMOUS, "http", [sent])
+    [stored] = [event.record.stored for event in bench.store._content.events.values()]
+    assert stored != came
+    for again in (stored, came):
+        [outcome] = await ingest_items(bench.services, ANONYMOUS, "http", [Event.FromString(again)])
+        assert (outcome.status, outcome.index) == (IngestStatus.DUPLICATE, 0)
+
+
 async def test_an_event_that_spoils_its_request_costs_only_itself() -> None:
     """One Struct nested too deeply among good events: the good ones are stored, it is kept raw."""
     bench = await Bench().opened()

@@ -73,7 +73,7 @@ class EventRecord:
     stored: bytes
     #: Length in bytes of the envelope, the prefix of `stored` that holds the fields 1 to 23.
     envelope_bytes: int
-    #: Deterministic serialisation as received, before enrichment, without field 1000; decides "same content".
+    #: Deterministic serialisation as received, before enrichment, without field 1000; decides "same content", see `append`.
     received: bytes
 
 
@@ -275,7 +275,8 @@ class EventAppender(Protocol):
         """Store the items in one transaction; one outcome per item, in order.
 
         - When it returns, everything it reports must be durable (fsync), findable by every filter and counted.
-        - Same `event_id` in the same log and same `received` bytes: `duplicate`, stored once, also within one call.
+        - Same `event_id` in the same log, and `received` bytes equal to those that came first or to those that were `stored` (as
+          when an export is imported where it came from): `duplicate`, stored once, also within one call.
         - Same `event_id`, other bytes: `rejected`; the stored event must stay as it is; `received` goes to the quarantine.
         - A `QuarantineItem` is kept, deduplicated by the digest of its bytes within its tenant and project: `quarantined`. Bytes
           that are kept already are counted and need no room, even when the quarantine is full. Ids are never used twice.

@@ -107,6 +107,25 @@ class AppendConformance(StoreCase):
         assert [outcome.status.value for outcome in outcomes] == ["accepted", "duplicate", "duplicate"]
         assert [event.stored for event in await every(store)] == [first.stored]
 
+    def test_what_is_stored_is_known_when_it_comes_back(self, store_factory: StoreFactory) -> None:
+        """An event equal to what is stored, as an export has it, is a duplicate: within a call, later, and after reopening."""
+        came = make_record("a", at_ns=BASE_NS).received
+        first = replace(make_record("a", at_ns=BASE_NS + 5_000_000), received=came)
+        back = replace(first, received=first.stored)
+        assert back.received != came
+
+        async def run() -> list[str]:
+            async with opened(store_factory()) as store:
+                outcomes = await store.append([first, back])
+                outcomes += await store.append([back])
+                outcomes += await store.append([first])
+                assert [event.stored for event in await every(store)] == [first.stored]
+                assert {outcome.index for outcome in outcomes} == {0}
+                return [outcome.status.value for outcome in outcomes]
+
+        assert asyncio.run(run()) == ["accepted"] + ["duplicate"] * 3
+        assert asyncio.run(run()) == ["duplicate"] * 4
+
     @on_store
     async def test_other_content_is_decided_by_the_received_bytes(self, store: Store) -> None:
         """Same id and stored bytes, but received otherwise: `rejected`."""

@@ -311,7 +311,7 @@ def _append_event(draft: _Content, change: Change, record: EventRecord, origin: 
         draft.keep_event(event)
         change.events.append(event)
         return Outcome(IngestStatus.ACCEPTED, record.event_id, origin=origin, index=event.index)
-    if known.record.received == record.received:
+    if record.received in (known.record.received, known.record.stored):
         return Outcome(IngestStatus.DUPLICATE, record.event_id, origin=origin, index=known.index)
     reason = "event_id: another event with this id and other content is stored"
     item = QuarantineItem(record.tenant_id, record.project_id, record.event_id, record.received, (reason,))

@@ -226,7 +226,7 @@ class Appender:
                 same, stands_at = known.same_content(record.received), known.index
             else:
                 assert earlier is not None  # noqa: S101  one of the two is set
-                same, stands_at = earlier[0].received == record.received, earlier[1].index
+                same, stands_at = record.received in (earlier[0].received, earlier[0].stored), earlier[1].index
             if same:
                 outcomes[place] = Outcome(IngestStatus.DUPLICATE, event_id, "", origin, stands_at)
                 continue

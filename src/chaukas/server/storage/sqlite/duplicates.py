@@ -29,10 +29,11 @@ class StoredIdentity:
     index: int
     salts: bytes
     digest: bytes
+    stored: bytes
 
     def same_content(self, received: bytes) -> bool:
-        """Whether these bytes, as received, are the ones that were stored under the id."""
-        return sha256(self.salts + received).digest() == self.digest
+        """Whether these bytes, as received, are the ones that came first under the id, or those that were made of them."""
+        return received == self.stored or sha256(self.salts + received).digest() == self.digest
 
 
 class Duplicates:
@@ -72,7 +73,8 @@ class Duplicates:
                 for position in columns.positions_of_id(key):
                     segment = self._segments.segment_of(database, log_no, index + position)
                     at = index + position - segment.first_index
-                    if Event.FromString(segment.bodies[at]).event_id == event_id:
-                        return StoredIdentity(index + position, segment.salts_of(at), segment.digest_of(at))
+                    stored = segment.bodies[at]
+                    if Event.FromString(stored).event_id == event_id:
+                        return StoredIdentity(index + position, segment.salts_of(at), segment.digest_of(at), stored)
                 index += columns.events
         return None
