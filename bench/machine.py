@@ -17,6 +17,7 @@ from typing import Any
 __all__ = [
     "Interval",
     "canary_ms",
+    "command_line",
     "cpu_seconds",
     "describe",
     "disk_bytes",
@@ -89,6 +90,14 @@ def process_tree(root: int) -> list[int]:
         found.append(pid)
         todo += [int(child) for child in children]
     return found
+
+
+def command_line(pid: int) -> str:
+    """What the process was started with; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def resident_mib(pids: Iterable[int]) -> float:

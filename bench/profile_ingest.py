@@ -161,7 +161,8 @@ def main() -> int:
     wrapper = [profiler, "record", "--rate", str(options.rate), "--format", "raw", "--threads", "--function"]
     wrapper += ["--full-filenames", "--nonblocking"]
     wrapper += ["--output", str(stacks), *(["--gil"] if options.gil else []), *(["--native"] if options.native else []), "--"]
-    server = ProductServer(home, wrapper)
+    # One process, so that one profile holds everything.
+    server = ProductServer(home, wrapper, settings={"CHAUKAS_SERVER_WRITER_PROCESS": "false"})
     try:
         server.start()
         order, senders = _order(options, server)

@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.figures import Figures
 from bench.ingest_rows import check_machine, count_events
 from bench.load import LoadResult, Senders, fill, run_load
-from bench.machine import cpu_seconds, peak_resident_mib, process_tree, wait_until_quiet
+from bench.machine import command_line, cpu_seconds, peak_resident_mib, process_tree, wait_until_quiet
 from bench.plan import Plan
 from bench.process import EmptyServer, ProductServer, ServerProcess, connect
 from bench.questions import ask
@@ -89,7 +89,7 @@ def measure_text_ingest(plan: Plan, figures: Figures, home: Path, run: int) -> N
         cpu_s = cpu_seconds(process_tree(server.pid)) - cpu_s
         if (counted := count_events(server)) != result.stored_events:
             figures.warn(f"{row}: {result.stored_events} events were acknowledged, the server counts {counted}")
-        followers = [pid for pid in process_tree(server.pid) if pid != server.pid]
+        followers = [pid for pid in process_tree(server.pid) if "text_index.follower" in command_line(pid)]
         figures.add(row, "follower_mib", run, max(map(peak_resident_mib, followers), default=0.0))
         server.settle()
     check_machine(figures, row, result)

@@ -14,6 +14,7 @@ for _part in (
     "concurrency",
     "filters",
     "life",
+    "log",
     "oracle",
     "order",
     "quarantine",

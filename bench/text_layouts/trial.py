@@ -121,7 +121,8 @@ class _Record:
 
     def bodies(self, number: int) -> list[bytes]:
         first = number * SEGMENT_EVENTS_MAX
-        return decode_bodies(self._decompressor, first, min(SEGMENT_EVENTS_MAX, self.events - first), self.segments[number])
+        events = min(SEGMENT_EVENTS_MAX, self.events - first)
+        return list(decode_bodies(self._decompressor, first, events, self.segments[number]))
 
 
 def run(plan: Plan, directory: Path) -> Measured:

@@ -31,8 +31,6 @@ def make_store(small_blocks: int) -> Callable[..., SqliteStore]:  # noqa: ARG001
     """Makes stores whose postings are merged in many small steps."""
 
     def make(directory: Path, vfs: str | None = None) -> SqliteStore:
-        store = SqliteStore(directory, vfs=vfs)
-        store._postings = postings.Postings(40, run_postings=80, merge_postings_min=9)
-        return store
+        return SqliteStore(directory, vfs=vfs, postings=postings.Postings(40, run_postings=80, merge_postings_min=9))
 
     return make

@@ -18,7 +18,7 @@ _SYNCING = {"fdatasync", "fsync"}
 _WRITING = {"pwrite64", "pwritev"}
 
 _LINE = re.compile(r"(?P<thread>\d+) +(?P<rest>.*)")
-_BEGUN = re.compile(r"(?P<name>\w+)\(\d+<(?P<file>[^>]*)>(?P<text>.*)")
+_BEGUN = re.compile(r"(?P<name>\w+)\(\d+<(?P<file>(?:->|[^>])*)>(?P<text>.*)")
 _RESUMED = re.compile(r"<\.\.\. (?P<name>\w+) resumed>(?P<text>.*)")
 _UNFINISHED = " <unfinished ...>"
 #: What stands between quotation marks, which are escaped inside.
@@ -54,7 +54,8 @@ def traced_python(directory: Path, trace: Path) -> Path:
     assert strace is not None, "strace is missing: `make test` installs it (scripts/install_test_tools.py)"
     program = directory / "traced-python"
     # -D: the traced process is the child that was started, so that signals reach it and not strace.
-    program.write_text(f"#!/bin/sh\nexec '{strace}' -D -f -y -s 1000 -e trace={_TRACED} -o '{trace}' '{sys.executable}' \"$@\"\n")
+    options = f"-D -f -yy -s 1000 -e trace={_TRACED}"
+    program.write_text(f"#!/bin/sh\nexec '{strace}' {options} -o '{trace}' '{sys.executable}' \"$@\"\n")
     program.chmod(0o755)
     return program
 
@@ -92,7 +93,8 @@ def answers_without_sync(calls: Sequence[SystemCall], markers: Sequence[str], *,
     on_log = [call for call in calls if call.file.endswith("/record.db-wal")]
     writes = [call for call in on_log if call.name in _WRITING]
     syncs = [call for call in on_log if call.name in _SYNCING and call.well_done]
-    sockets = [(call, call.data) for call in calls if call.file.startswith("socket:")]
+    # Connections of clients; the server and the process that writes its record talk over another kind.
+    sockets = [(call, call.data) for call in calls if call.file.startswith("TCP")]
     for marker in markers:
         came = next((call.ended for call, data in sockets if call.name in _RECEIVING and marker in data), None)
         left = next((call.began for call, data in sockets if call.name in _SENDING and marker in data), None)

@@ -20,7 +20,7 @@ import apsw
 import pytest
 
 from chaukas.server.storage.contract import EventFilter
-from chaukas.server.storage.sqlite import SqliteStore, store
+from chaukas.server.storage.sqlite import SqliteStore, record_writer
 from chaukas.server.testing.conformance_case import opened
 
 from .comparison import assert_answers, assert_duplicates
@@ -111,7 +111,7 @@ def test_a_crash_at_every_write(make_store: _MakeStore, tmp_path: Path, small_bl
 
 def test_the_power_cut_notices_a_missing_sync(make_store: _MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test of the power cut is one that can fail: without syncs, acknowledged commits are missing after it."""
-    connect = store.connect
+    connect = record_writer.connect
 
     def connect_without_sync(*arguments: Any, **named: Any) -> apsw.Connection:
         database = connect(*arguments, **named)
@@ -121,7 +121,7 @@ def test_the_power_cut_notices_a_missing_sync(make_store: _MakeStore, tmp_path: 
     async def run() -> None:
         work = await right(commits(_COMMITS, seed=_SEED))
         with monkeypatch.context() as patched:
-            patched.setattr(store, "connect", connect_without_sync)
+            patched.setattr(record_writer, "connect", connect_without_sync)
             remembered = await _remembered_run(make_store, tmp_path / "run", work)
         for number, changes in enumerate(remembered.acknowledged_at):
             directory = tmp_path / f"image-{number}"

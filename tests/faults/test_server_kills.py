@@ -94,10 +94,13 @@ def test_a_full_disk_for_a_while(tmp_path: Path) -> None:
         stub = server_pb2_grpc.ChaukasServerServiceStub(channel)
         assert stub.IngestEventBatch(batch("before")).accepted_count == 50
         assert server.process is not None
-        process = psutil.Process(server.process.pid)
-        unlimited = process.rlimit(resource.RLIMIT_FSIZE)
+        processes = [psutil.Process(server.process.pid)]
+        # Among them the one that writes the record.
+        processes += processes[0].children()
+        unlimited = processes[0].rlimit(resource.RLIMIT_FSIZE)
         # A few pages of a commit can be written, one of them in part, and the rest can not: like a disk that runs full.
-        process.rlimit(resource.RLIMIT_FSIZE, (20_000, unlimited[1]))
+        for process in processes:
+            process.rlimit(resource.RLIMIT_FSIZE, (20_000, unlimited[1]))
         for attempt in range(5):
             with pytest.raises(grpc.RpcError) as refused:
                 stub.IngestEventBatch(batch(f"full-{attempt}"), timeout=30)
@@ -110,7 +113,8 @@ def test_a_full_disk_for_a_while(tmp_path: Path) -> None:
             assert answer.json()["retryable"] is True
             assert stub.GetEventStats(server_pb2.GetEventStatsRequest()).total_events == 50
             assert len(all_events(server)) == 50
-        process.rlimit(resource.RLIMIT_FSIZE, unlimited)
+        for process in processes:
+            process.rlimit(resource.RLIMIT_FSIZE, unlimited)
         assert stub.IngestEventBatch(batch("full-0")).accepted_count == 50
         assert stub.IngestEventBatch(batch("after")).accepted_count == 50
         assert len(all_events(server)) == 150

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from chaukas.server.operations.log_entry import EntryName, prove_entry
 from chaukas.server.operations.log_list import list_logs
 from chaukas.server.operations.log_tiles import get_tile
 from chaukas.server.operations.services import Services, TransparencyLog
-from chaukas.server.storage.log_contract import EntryRecord, LogStore, SignedHead, TileName
+from chaukas.server.storage.log_contract import LogSnapshot, LogStore, SignedHead, TileName
 from chaukas.server.telemetry import Telemetry
 from chaukas.spec.common.v1.events_pb2 import Event
 from chaukas.verify.reports import check_evidence
@@ -36,6 +36,8 @@ _SHOP = "chaukas.localhost/events/acme/shop"
 _ACME = "chaukas.localhost/events/acme"
 _EVE = "chaukas.localhost/events/eve"
 _EVENTS = 600
+#: Makes the answer that is given of the one that is kept and of the question.
+_Change = Callable[..., object]
 
 
 def _event(number: int, tenant_id: str, project_id: str) -> Event:
@@ -55,16 +57,32 @@ async def services(tmp_path: Path) -> AsyncIterator[Services]:
         yield opened
 
 
-def _damaged(services: Services, **answers: object) -> Services:
-    """The same services over a store some of whose answers are others."""
+class _DamagedSnapshot:
+    """A snapshot some of whose answers are changed before anybody sees them."""
+
+    def __init__(self, snapshot: LogSnapshot, changes: Mapping[str, _Change]) -> None:
+        self._snapshot = snapshot
+        self._changes = changes
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        ask, change = getattr(self._snapshot, name), self._changes.get(name)
+        return ask if change is None else lambda *question: change(ask(*question), *question)
+
+
+def _damaged(services: Services, **changes: _Change) -> Services:
+    """The same services over a store whose snapshots are damaged so."""
     assert services.log is not None
+    log = services.log
 
     class Damaged:
         def __getattr__(self, name: str) -> object:
-            return answers.get(name) or getattr(services.log.store, name)  # type: ignore[union-attr]
+            return getattr(log.store, name)
+
+        async def read(self, work: Callable[[LogSnapshot], object]) -> object:
+            return await log.store.read(lambda snapshot: work(_DamagedSnapshot(snapshot, changes)))  # type: ignore[arg-type]
 
     damaged: LogStore = Damaged()  # type: ignore[assignment]
-    return replace(services, log=TransparencyLog(damaged, services.log.sequencer))
+    return replace(services, log=TransparencyLog(damaged, log.sequencer))
 
 
 async def test_nothing_is_handed_out_beyond_the_scope(services: Services) -> None:
@@ -140,10 +158,8 @@ async def test_sizes_that_are_none_are_refused(services: Services) -> None:
         await get_checkpoint(services, ANONYMOUS, _SHOP, 17)
 
 
-def _with_flipped_tile(services: Services, level: int) -> Callable[[int, Sequence[TileName]], object]:
-    async def tiles(log_id: int, names: Sequence[TileName]) -> list[bytes]:
-        assert services.log is not None
-        kept = await services.log.store.tiles(log_id, names)
+def _with_flipped_tile(level: int) -> _Change:
+    def tiles(kept: list[bytes], _log_id: int, names: Sequence[TileName]) -> list[bytes]:
         return [
             hashes[:-1] + bytes((hashes[-1] ^ 1,)) if hashes and name[0] == level else hashes
             for name, hashes in zip(names, kept, strict=True)
@@ -156,7 +172,7 @@ def _with_flipped_tile(services: Services, level: int) -> Callable[[int, Sequenc
 async def test_a_damaged_tile_gives_no_proof(services: Services, level: int) -> None:
     """A tile that was changed is an error, never a wrong proof; a store that was mended is believed again."""
     await get_checkpoint(services, ANONYMOUS, _SHOP)
-    damaged = _damaged(services, tiles=_with_flipped_tile(services, level))
+    damaged = _damaged(services, tiles=_with_flipped_tile(level))
     with pytest.raises(StorageError, match="damaged"):
         await prove_entry(damaged, ANONYMOUS, EntryName(origin=_SHOP, index=254 if level == 0 else 599))
     with pytest.raises(StorageError, match="damaged"):
@@ -172,13 +188,8 @@ async def test_a_damaged_entry_head_or_payload_gives_no_proof(services: Services
     store = services.log.store
     [log] = await store.logs("acme", "shop")
 
-    def record(**changes: bytes) -> object:
-        async def entry_record(log_id: int, index: int) -> EntryRecord:
-            kept = await store.entry_record(log_id, index)
-            assert kept is not None
-            return EntryRecord(**{**{name: getattr(kept, name) for name in EntryRecord.__slots__}, **changes})  # type: ignore[arg-type]
-
-        return entry_record
+    def record(**changes: bytes) -> _Change:
+        return lambda kept, _log_id, _index: replace(kept, **changes)
 
     other = await store.entry_record(log.log_id, 4)
     assert other is not None
@@ -191,8 +202,8 @@ async def test_a_damaged_entry_head_or_payload_gives_no_proof(services: Services
     assert kept is not None
     for note in (b"", bytes(checkpoint).replace(b"\n600\n", b"\n599\n"), kept.note.replace(b"acme", b"acne")):
 
-        async def head(_log_id: int, _size: int | None = None, note: bytes = note) -> SignedHead:
-            return SignedHead(kept.size, kept.root, kept.signed_at_ns, note)
+        def head(kept: SignedHead, _log_id: int, _size: int | None = None, note: bytes = note) -> SignedHead:
+            return replace(kept, note=note)
 
         damaged = _damaged(services, head=head)
         with pytest.raises(StorageError, match="damaged"):

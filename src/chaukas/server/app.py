@@ -41,7 +41,7 @@ from chaukas.server.operations.witnessing import serving_witness, submission_to_
 from chaukas.server.query import QueryEngine, QueryLimits
 from chaukas.server.storage.contract import Store
 from chaukas.server.storage.log_contract import LogKeeping
-from chaukas.server.storage.sqlite import SqliteStore, TextIndexSettings
+from chaukas.server.storage.sqlite import SqliteStore, TextIndexSettings, WriterProcessSettings
 from chaukas.server.storage.sqlite.verification.background import BackgroundVerification, VerificationNews
 from chaukas.server.telemetry import Telemetry
 from chaukas.server.tlog.witness_service import WitnessService
@@ -69,14 +69,16 @@ class Addresses:
 
 def embedded_store(settings: Settings, telemetry: Telemetry) -> Store:
     """The store of a server that runs alone: SQLite in `data_dir`."""
-    log = telemetry.logger("text_index")
+    log = telemetry.logger("storage")
     texts = TextIndexSettings(settings.text_index_lag_events_max, lambda problem: log.warning("text index", problem=problem))
+    writer = WriterProcessSettings(lambda problem: log.error("writer", problem=problem))
     return SqliteStore(
         settings.data_dir,
         settings.server_name,
         quarantine_items_max=settings.quarantine_items_max,
         quarantine_bytes_max=int(settings.quarantine_bytes_max),
         text_index=texts if settings.text_index else None,
+        writer_process=writer if settings.writer_process else None,
     )
 
 

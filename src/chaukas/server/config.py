@@ -162,6 +162,10 @@ class Settings(BaseSettings):
     witness_logs: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)] = Field(
         (), description="Verifier keys of the logs that this witness knows; a name that ends with / stands for all below it."
     )
+    writer_process: bool = Field(
+        True,
+        description="Whether the record is written by a process of its own, beside the one that receives, or by a thread of it.",
+    )
     text_index: bool = Field(
         True, description="Keep an index of words, in a process of its own; without it text is searched by reading."
     )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -50,3 +54,41 @@ def test_a_file_in_the_way_is_named(tmp_path: Path):
     with pytest.raises(CannotServeError, match="data cannot be written"):
         DirectoryLock(tmp_path / "data").acquire()
     assert (tmp_path / "data").read_text() == "mine"
+
+
+def _held_by_the_writer_of(directory: Path, holder: int) -> int:
+    """What the writer of a server holds after that was killed: the open file of its lock."""
+    held = DirectoryLock(directory)
+    held.acquire()
+    (directory / "lock").write_text(f"{holder}\n")
+    writer = os.dup(held.descriptor)
+    held.release()
+    return writer
+
+
+def test_a_start_waits_for_the_last_commit_of_a_killed_server(tmp_path: Path):
+    """While the writer of a server that is gone holds the lock the next one waits, and goes on once it lets go."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    writer = _held_by_the_writer_of(tmp_path, gone.pid)
+    timer = threading.Timer(0.2, os.close, (writer,))
+    timer.start()
+    began = time.monotonic()
+    late = DirectoryLock(tmp_path)
+    late.acquire()
+    assert time.monotonic() - began > 0.1
+    late.release()
+    timer.join()
+
+
+def test_a_start_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A writer that never lets go, with its server gone, is named as what it is: another server."""
+    monkeypatch.setattr(lock, "_LAST_COMMIT_S", 0.05)
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    writer = _held_by_the_writer_of(tmp_path, gone.pid)
+    try:
+        with pytest.raises(CannotServeError, match=f"in use by another server \\(process {gone.pid}\\)"):
+            DirectoryLock(tmp_path).acquire()
+    finally:
+        os.close(writer)

@@ -49,7 +49,7 @@ def test_every_event_is_read_back():
         assert len(segment.salts_of(at)) == len(segment.digest_of(at)) == 32
         expected = bytes([segment.first_index % 256]) * 32 if at == 0 else leaf_hash(_entry(at - 1))
         assert segment.leaf_before_event(at) == expected
-    assert reader.segment_of(database, 4, 0).bodies == [b"of another log"]
+    assert reader.segment_of(database, 4, 0).bodies[0] == b"of another log"
 
 
 @pytest.mark.parametrize(("log_no", "index"), [(3, 5), (3, 4), (4, 0), (2, 0), (3, (1 << INDEX_BITS) - 1)])
@@ -77,7 +77,7 @@ def test_a_damaged_segment_is_reported(column: str, damage: str):
     # Other bits of salts, digests and entries are found by comparing hashes; what follows the compressed bodies is not read.
     harmless = damage == ("lengthened" if column == "bodies" else "flipped")
     if harmless:
-        assert SegmentReader().segment_of(database, 1, 0).bodies == bodies
+        assert list(SegmentReader().segment_of(database, 1, 0).bodies) == bodies
     else:
         with pytest.raises(StorageError, match="damaged"):
             SegmentReader().segment_of(database, 1, 0)
@@ -102,7 +102,7 @@ def test_the_cache_forgets_and_is_bounded():
     reader = SegmentReader(cache_bytes_max=50_000)
     for _ in range(2):
         for number in range(20):
-            assert reader.segment_of(database, 1, number).bodies == [bytes([number]) * 10_000]
+            assert list(reader.segment_of(database, 1, number).bodies) == [bytes([number]) * 10_000]
             assert reader._cache_bytes <= 50_000 + 11_000
             assert reader._cache_bytes == sum(segment.size_bytes for segment in reader._cache.values())
     kept = reader.segment_of(database, 1, 19)

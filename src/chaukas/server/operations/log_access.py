@@ -9,9 +9,9 @@ from chaukas.server.auth.principal import Principal
 from chaukas.server.errors import NotFoundError
 from chaukas.server.operations.services import Services, TransparencyLog
 from chaukas.server.storage.entry import log_id_of
-from chaukas.server.storage.log_contract import LogInfo
+from chaukas.server.storage.log_contract import LogInfo, LogSnapshot
 
-__all__ = ["log_of_hash", "log_of_origin", "log_path", "logs_for", "may_audit"]
+__all__ = ["log_in", "log_of_hash", "log_of_origin", "log_path", "logs_for", "may_audit"]
 
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -32,12 +32,17 @@ def may_audit(principal: Principal, log: LogInfo) -> bool:
     return principal.tenant_id in (None, log.tenant_id) and principal.project_id in (None, log.project_id)
 
 
-async def log_of_origin(services: Services, principal: Principal, origin: str) -> LogInfo:
+def log_in(snapshot: LogSnapshot, principal: Principal, origin: str) -> LogInfo:
     """The log of this origin. Raises `NotFoundError`, also for one outside the caller's scope."""
-    log = await logs_for(services, principal).store.log(log_id_of(origin))
+    log = snapshot.log(log_id_of(origin))
     if log is None or log.origin != origin or not may_audit(principal, log):
         raise NotFoundError(f"there is no log with the origin {origin[:300]!r}; /v1/logs lists them")
     return log
+
+
+async def log_of_origin(services: Services, principal: Principal, origin: str) -> LogInfo:
+    """As `log_in`, from the newest state of the store."""
+    return await logs_for(services, principal).store.read(lambda snapshot: log_in(snapshot, principal, origin))
 
 
 async def log_of_hash(services: Services, principal: Principal, origin_hash: str) -> LogInfo:

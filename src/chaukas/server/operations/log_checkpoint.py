@@ -13,7 +13,7 @@ from chaukas.server.storage.log_contract import LogInfo, SignedHead
 from chaukas.verify.checkpoints import Checkpoint, parse_checkpoint
 from chaukas.verify.errors import VerificationError
 
-__all__ = ["get_checkpoint", "get_checkpoint_of_hash", "newest_head", "signed_checkpoint"]
+__all__ = ["get_checkpoint", "get_checkpoint_of_hash", "signed_checkpoint"]
 
 #: Notes that are remembered as they were read: many proofs lead to the same head.
 _NOTES_KEPT: Final = 256
@@ -32,15 +32,6 @@ async def get_checkpoint_of_hash(services: Services, principal: Principal, origi
     """The newest head of the log under this HTTP prefix; as `get_checkpoint`."""
     log = await log_of_hash(services, principal, origin_hash)
     return await _checkpoint(services, principal, log, 0)
-
-
-async def newest_head(services: Services, principal: Principal, log: LogInfo, entries: int) -> SignedHead:
-    """The newest signed head if it covers so many entries, otherwise one that is signed now. Raises `StorageError`."""
-    logs = logs_for(services, principal)
-    head = await logs.store.head(log.log_id)
-    if head is not None and head.size >= max(entries, 1):
-        return head
-    return await logs.sequencer.head_of(log)
 
 
 def signed_checkpoint(log: LogInfo, head: SignedHead) -> Checkpoint:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from chaukas.server.auth.principal import Principal
 from chaukas.server.errors import AmbiguousError, InvalidRequestError, NotFoundError, StorageError
-from chaukas.server.operations.log_access import log_of_origin, logs_for, may_audit
-from chaukas.server.operations.log_checkpoint import newest_head, signed_checkpoint
-from chaukas.server.operations.services import Services
+from chaukas.server.operations.log_access import log_in, logs_for, may_audit
+from chaukas.server.operations.log_checkpoint import signed_checkpoint
+from chaukas.server.operations.services import Services, TransparencyLog
 from chaukas.server.query import scope_of
 from chaukas.server.storage.entry import KIND_KEY, entry_kind
-from chaukas.server.storage.log_contract import EntryRecord, LogInfo, SignedHead
+from chaukas.server.storage.log_contract import EntryRecord, LogInfo, LogSnapshot, SignedHead
 from chaukas.server.tlog.proving import inclusion_plan
 from chaukas.verify.entries import decode_entry
 from chaukas.verify.errors import VerificationError
@@ -49,6 +50,25 @@ class ProvenEntry:
         return leaf_hash(self.evidence.entry)
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What one state of the store says of an entry."""
+
+    log: LogInfo
+    record: EntryRecord
+    head: SignedHead
+    #: The inclusion proof under that head.
+    hashes: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsigned:
+    """An entry that the newest signed head does not cover."""
+
+    log: LogInfo
+    index: int
+
+
 async def prove_entry(services: Services, principal: Principal, name: EntryName) -> ProvenEntry:
     """An entry with its proof.
 
@@ -60,70 +80,81 @@ async def prove_entry(services: Services, principal: Principal, name: EntryName)
     when something does not fit: a damaged store gives no wrong proofs.
     """
     # 1.
-    log, index = await _place_of(services, principal, name)
+    logs, find = logs_for(services, principal), _finder(principal, name)
+    found = await logs.store.read(lambda snapshot: _read(snapshot, logs, *find(snapshot)))
     # 2.
-    logs = logs_for(services, principal)
-    record = await logs.store.entry_record(log.log_id, index)
-    if record is None:
-        raise StorageError(f"the log {log.origin} has no entry {index} any more")
-    head = await _head_over(services, principal, log, record)
+    if isinstance(found, _Unsigned):
+        log, index, head = found.log, found.index, await logs.sequencer.head_of(found.log)
+        found = await logs.store.read(lambda snapshot: _parts(snapshot, logs, log, index, head))
+    log, record, head = found.log, found.record, found.head
     checkpoint = signed_checkpoint(log, head)
     # 3.
-    [hashes] = await logs.tiles.hashes(logs.store, log.log_id, inclusion_plan(index, head.size))
-    salts = Salts(record.envelope_salt, record.content_salt, record.session_salt or None)
     try:
-        verify_inclusion(leaf_hash(record.entry), index, head.size, hashes, head.root)
+        salts = Salts(record.envelope_salt, record.content_salt, record.session_salt or None)
+        verify_inclusion(leaf_hash(record.entry), record.index, head.size, found.hashes, head.root)
         check_payload(decode_entry(record.entry), record.stored, salts)
     except VerificationError as error:
         logs.tiles.forget(log.log_id)
         raise _damaged(log, record) from error
-    return ProvenEntry(
-        Evidence(log.origin, index, record.entry, record.stored, salts, tuple(hashes), checkpoint), record.envelope_bytes
-    )
+    evidence = Evidence(log.origin, record.index, record.entry, record.stored, salts, tuple(found.hashes), checkpoint)
+    return ProvenEntry(evidence, record.envelope_bytes)
 
 
-async def _head_over(services: Services, principal: Principal, log: LogInfo, record: EntryRecord) -> SignedHead:
-    """The newest signed head if it covers the entry; for a change of the key the first one, which both keys signed."""
-    head = await newest_head(services, principal, log, record.index + 1)
-    if entry_kind(record.entry) == KIND_KEY:
-        head = await logs_for(services, principal).store.covering_head(log.log_id, record.index) or head
-    if record.index >= head.size:
-        raise StorageError(f"no signed head of the log {log.origin} covers its entry {record.index}")
-    return head
+def _read(snapshot: LogSnapshot, logs: TransparencyLog, log: LogInfo, index: int) -> _Parts | _Unsigned:
+    """The parts of the proof under the newest signed head, if it covers the entry."""
+    head = snapshot.head(log.log_id)
+    if head is None or head.size <= index:
+        return _Unsigned(log, index)
+    return _parts(snapshot, logs, log, index, head)
 
 
-async def _place_of(services: Services, principal: Principal, name: EntryName) -> tuple[LogInfo, int]:
+def _parts(snapshot: LogSnapshot, logs: TransparencyLog, log: LogInfo, index: int, newest: SignedHead) -> _Parts:
+    """The parts under the newest signed head; for a change of the key under the first one, which both keys signed."""
+    record = snapshot.entry_record(log.log_id, index)
+    if record is None:
+        raise StorageError(f"the log {log.origin} has no entry {index} any more")
+    is_key = entry_kind(record.entry) == KIND_KEY
+    head = (snapshot.covering_head(log.log_id, index) if is_key else None) or newest
+    if index >= head.size:
+        raise StorageError(f"no signed head of the log {log.origin} covers its entry {index}")
+    [hashes] = logs.tiles.hashes(snapshot, log.log_id, inclusion_plan(index, head.size))
+    return _Parts(log, record, head, hashes)
+
+
+def _finder(principal: Principal, name: EntryName) -> Callable[[LogSnapshot], tuple[LogInfo, int]]:
+    """What leads from the name to a log and an index."""
     if name.origin:
         if name.event_id or name.tenant_id or name.project_id:
             raise InvalidRequestError("origin", "names the log, so it stands without tenant_id, project_id and event_id")
-        return await _place_of_index(services, principal, name.origin, name.index)
+        index = name.index
+        if index is None or index < 0:
+            raise InvalidRequestError("index", "is required with origin, a whole number from 0 on")
+        return lambda snapshot: _place_of_index(snapshot, principal, name.origin, index)
     if name.index is not None:
         raise InvalidRequestError("index", "stands with origin")
     if not name.event_id:
         raise InvalidRequestError("event_id", "is required, or origin and index")
-    return await _place_of_event(services, principal, name)
+    scope = scope_of(principal, name.tenant_id, name.project_id, "")
+    return lambda snapshot: _place_of_event(snapshot, principal, scope, name.event_id)
 
 
-async def _place_of_index(services: Services, principal: Principal, origin: str, index: int | None) -> tuple[LogInfo, int]:
-    if index is None or index < 0:
-        raise InvalidRequestError("index", "is required with origin, a whole number from 0 on")
-    log = await log_of_origin(services, principal, origin)
+def _place_of_index(snapshot: LogSnapshot, principal: Principal, origin: str, index: int) -> tuple[LogInfo, int]:
+    log = log_in(snapshot, principal, origin)
     if index >= log.size:
         raise NotFoundError(f"the log {log.origin} has {log.size} entries, none with the index {index}")
     return log, index
 
 
-async def _place_of_event(services: Services, principal: Principal, name: EntryName) -> tuple[LogInfo, int]:
-    logs = logs_for(services, principal)
-    tenant_id, project_id = scope_of(principal, name.tenant_id, name.project_id, "")
-    places = await logs.store.find_event(tenant_id, project_id, name.event_id)
-    places = [(log, index) for log, index in places if may_audit(principal, log)]
+def _place_of_event(
+    snapshot: LogSnapshot, principal: Principal, scope: tuple[str | None, str | None], event_id: str
+) -> tuple[LogInfo, int]:
+    places = [(log, index) for log, index in snapshot.find_event(*scope, event_id) if may_audit(principal, log)]
     if not places:
-        raise NotFoundError(f"no event within this tenant and project has the id {name.event_id[:300]!r}")
+        raise NotFoundError(f"no event within this tenant and project has the id {event_id[:300]!r}")
     if len(places) > 1:
         named = ", ".join(f"{log.origin}#{index}" for log, index in places[:_CANDIDATES_MAX])
         raise AmbiguousError(
-            f"the event id {name.event_id[:300]!r} stands in {len(places)} logs, as {named}; name origin and index, or one of",
+            f"the event id {event_id[:300]!r} stands in {len(places)} logs, as {named}; name origin and index, or one of",
             [(log.tenant_id, log.project_id) for log, _ in places[:_CANDIDATES_MAX]],
         )
     return places[0]

@@ -7,15 +7,16 @@ its origin; `log_id` is `entry.log_id_of(origin)`. Every "must" has a test in `c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 __all__ = [
     "EntryRecord",
     "LogInfo",
     "LogKeeping",
     "LogReader",
+    "LogSnapshot",
     "LogStore",
     "LogWriter",
     "OtherEntry",
@@ -27,6 +28,8 @@ __all__ = [
 
 #: Level and number of a tile (C2SP tlog-tiles): level 0 holds leaf hashes, a tile at most 256 hashes.
 TileName = tuple[int, int]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,43 +99,83 @@ class EntryRecord:
     session_salt: bytes
 
 
-class LogReader(Protocol):
-    """Reads logs, entries, tiles and heads."""
+class LogSnapshot(Protocol):
+    """One committed state of the logs: whatever it is asked, the answers fit together. Raises `StorageError`."""
 
-    async def logs(self, tenant_id: str | None, project_id: str | None) -> list[LogInfo]:
+    def logs(self, tenant_id: str | None, project_id: str | None) -> list[LogInfo]:
         """All logs of a tenant and project (None: any), ordered by origin."""
         ...
 
-    async def log(self, log_id: int) -> LogInfo | None:
+    def log(self, log_id: int) -> LogInfo | None:
         """One log, or None."""
         ...
 
-    async def grown_logs(self) -> list[LogInfo]:
+    def grown_logs(self) -> list[LogInfo]:
         """Logs whose size differs from the size of their newest signed head; cheap when there are none."""
         ...
 
-    async def entries(self, log_id: int, start: int, end: int) -> list[bytes]:
+    def entries(self, log_id: int, start: int, end: int) -> list[bytes]:
         """The committed entries of the indices start to end - 1, as they were hashed, at most those there are."""
         ...
 
-    async def tiles(self, log_id: int, names: Sequence[TileName]) -> list[bytes]:
+    def tiles(self, log_id: int, names: Sequence[TileName]) -> list[bytes]:
         """The kept hashes of each tile, in order; empty bytes where none is kept. The last tile of a level may be partial."""
         ...
 
-    async def head(self, log_id: int, size: int | None = None) -> SignedHead | None:
+    def head(self, log_id: int, size: int | None = None) -> SignedHead | None:
         """The newest signed head, or the one of that size if it is kept."""
         ...
 
-    async def covering_head(self, log_id: int, index: int) -> SignedHead | None:
+    def covering_head(self, log_id: int, index: int) -> SignedHead | None:
         """The smallest kept head that covers an index. One that two keys of the log signed must be kept for ever."""
         ...
 
-    async def entry_record(self, log_id: int, index: int) -> EntryRecord | None:
+    def entry_record(self, log_id: int, index: int) -> EntryRecord | None:
         """One entry with its bytes and salts, or None behind the end."""
         ...
 
-    async def find_event(self, tenant_id: str | None, project_id: str | None, event_id: str) -> list[tuple[LogInfo, int]]:
+    def find_event(self, tenant_id: str | None, project_id: str | None, event_id: str) -> list[tuple[LogInfo, int]]:
         """Where an event id stands: log and index, one per log within the scope."""
+        ...
+
+
+class LogReader(Protocol):
+    """Reads logs, entries, tiles and heads: several questions at once by `read`, single ones by the other methods."""
+
+    async def read(self, work: Callable[[LogSnapshot], _T]) -> _T:
+        """What `work` makes of one snapshot of the store, in one visit: a proof asks for all its parts together.
+
+        `work` may run in any thread, and more than once when a driver has to repeat its transaction. So it asks the snapshot and
+        computes; it waits for nothing, and does not keep the snapshot. What it raises must come out unchanged.
+        """
+        ...
+
+    async def logs(self, tenant_id: str | None, project_id: str | None) -> list[LogInfo]:
+        """See `LogSnapshot.logs`."""
+        ...
+
+    async def log(self, log_id: int) -> LogInfo | None:
+        """See `LogSnapshot.log`."""
+        ...
+
+    async def grown_logs(self) -> list[LogInfo]:
+        """See `LogSnapshot.grown_logs`."""
+        ...
+
+    async def entries(self, log_id: int, start: int, end: int) -> list[bytes]:
+        """See `LogSnapshot.entries`."""
+        ...
+
+    async def head(self, log_id: int, size: int | None = None) -> SignedHead | None:
+        """See `LogSnapshot.head`."""
+        ...
+
+    async def covering_head(self, log_id: int, index: int) -> SignedHead | None:
+        """See `LogSnapshot.covering_head`."""
+        ...
+
+    async def entry_record(self, log_id: int, index: int) -> EntryRecord | None:
+        """See `LogSnapshot.entry_record`."""
         ...
 
 

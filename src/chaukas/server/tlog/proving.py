@@ -41,7 +41,10 @@ class TileHashes(Protocol):
 
 
 class TileNodes:
-    """A tile whose inner nodes are remembered once they are hashed: 32 bytes each, at most 16 KiB in all."""
+    """A tile whose inner nodes are remembered once they are hashed: 32 bytes each, at most 16 KiB in all.
+
+    Threads may share it: what is hashed takes the place of what was known at once, and whoever does so hashes the same.
+    """
 
     __slots__ = ("_levels",)
 
@@ -49,7 +52,7 @@ class TileNodes:
         """`hashes` may be those of a wider tile. Raises `VerificationError` if there are less than `width`."""
         if len(hashes) < width * HASH_BYTES:
             raise VerificationError(f"a tile has {len(hashes)} bytes, less than {width} hashes")
-        self._levels = [hashes[: width * HASH_BYTES]]
+        self._levels: tuple[bytes, ...] = (hashes[: width * HASH_BYTES],)
 
     def node(self, height: int, at: int) -> bytes:
         """See `TileHashes.node`."""
@@ -58,7 +61,8 @@ class TileNodes:
             below = levels[-1]
             # A hash at the end without a sibling has no complete subtree above it.
             whole = range(0, len(below) - HASH_BYTES, 2 * HASH_BYTES)
-            levels.append(b"".join([sha256(b"\x01" + below[left : left + 2 * HASH_BYTES]).digest() for left in whole]))
+            levels += (b"".join([sha256(b"\x01" + below[left : left + 2 * HASH_BYTES]).digest() for left in whole]),)
+            self._levels = levels
         return levels[height][at * HASH_BYTES : (at + 1) * HASH_BYTES]
 
 

@@ -1,18 +1,20 @@
-"""Tiles for the pure functions of this room, from a store that answers asynchronously.
+"""Tiles for the pure functions of this room, from a store.
 
-A plan names the tiles that it needs, the store gives them in one question, and what was hashed of them is remembered: a tile of a
-given width never changes. The partial tile of level 0 is kept nowhere: its hashes are made from the entries.
+A plan names the tiles that it needs, the snapshot of the store that the rest of the proof comes from gives them, and what was
+hashed of them is remembered: a tile of a given width never changes. The partial tile of level 0 is kept nowhere: its hashes are
+made from the entries.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import TypeVar
 
 from chaukas.server.errors import StorageError
-from chaukas.server.storage.log_contract import LogReader, TileName
+from chaukas.server.storage.log_contract import LogReader, LogSnapshot, TileName
 from chaukas.server.tlog.proving import HashPlan, TileNodes
 from chaukas.server.tlog.tiling import ReadTile
 from chaukas.verify.encodings import HASH_BYTES
@@ -27,44 +29,61 @@ _T = TypeVar("_T")
 
 
 class TileCache:
-    """The tiles of all logs that proofs asked for lately. It belongs to one event loop."""
+    """The tiles of all logs that proofs asked for lately. Snapshots are read in threads, so threads share it."""
 
     def __init__(self, tiles_max: int = _TILES_MAX) -> None:
         self._tiles_max = tiles_max
-        self._tiles: OrderedDict[tuple[int, TilePath], TileNodes] = OrderedDict()
+        #: By log, level, number and width.
+        self._tiles: OrderedDict[tuple[int, int, int, int], TileNodes] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._tiles)
 
-    async def hashes(self, store: LogReader, log_id: int, *plans: HashPlan) -> list[list[bytes]]:
+    def hashes(self, snapshot: LogSnapshot, log_id: int, *plans: HashPlan) -> list[list[bytes]]:
         """The hashes of several plans for one log, from at most one question for tiles.
 
-        Raises `StorageError` when a tile is missing or the log is not that large.
+        A tile that several of them need is read and hashed once, in the width of the largest tree. Raises `StorageError` when a
+        tile is missing or the log is not that large.
         """
-        found: dict[TilePath, TileNodes] = {}
-        missing: list[TilePath] = []
-        wanted = [plan.tiles() for plan in plans]
-        for tile in dict.fromkeys(tile for tiles in wanted for tile in tiles):
-            nodes = self._tiles.get((log_id, tile))
-            if nodes is None:
-                missing.append(tile)
-            else:
-                self._tiles.move_to_end((log_id, tile))
-                found[tile] = nodes
-        for tile, hashes in zip(missing, await _read_tiles(store, log_id, missing), strict=True):
-            found[tile] = self._tiles[log_id, tile] = TileNodes(hashes, tile.width)
-        while len(self._tiles) > self._tiles_max:
-            self._tiles.popitem(last=False)
-        by_plan = [{(tile.level or 0, tile.number): found[tile] for tile in tiles} for tiles in wanted]
-        return [
-            plan.hashes(lambda level, number, nodes=nodes: nodes[level, number])  # type: ignore[misc]
-            for plan, nodes in zip(plans, by_plan, strict=True)
-        ]
+        widths: dict[TileName, int] = {}
+        for plan in plans:
+            for tile in plan.tiles():
+                name = tile.level or 0, tile.number
+                widths[name] = max(tile.width, widths.get(name, 0))
+        nodes = self._found(log_id, widths)
+        missing = [TilePath(*name, width) for name, width in widths.items() if name not in nodes]
+        read = {
+            (tile.level or 0, tile.number): TileNodes(hashes, tile.width)
+            for tile, hashes in zip(missing, _read_tiles(snapshot, log_id, missing), strict=True)
+        }
+        self._remember(log_id, widths, read)
+        nodes |= read
+        return [plan.hashes(lambda level, number: nodes[level, number]) for plan in plans]
 
     def forget(self, log_id: int) -> None:
         """Read the tiles of a log again: what they led to was wrong, and somebody may have mended the store meanwhile."""
-        for key in [key for key in self._tiles if key[0] == log_id]:
-            del self._tiles[key]
+        with self._lock:
+            for key in [key for key in self._tiles if key[0] == log_id]:
+                del self._tiles[key]
+
+    def _found(self, log_id: int, widths: Mapping[TileName, int]) -> dict[TileName, TileNodes]:
+        """Those of the tiles that are remembered."""
+        found: dict[TileName, TileNodes] = {}
+        with self._lock:
+            for name, width in widths.items():
+                key = (log_id, *name, width)
+                if key in self._tiles:
+                    self._tiles.move_to_end(key)
+                    found[name] = self._tiles[key]
+        return found
+
+    def _remember(self, log_id: int, widths: Mapping[TileName, int], tiles: Mapping[TileName, TileNodes]) -> None:
+        with self._lock:
+            for name, nodes in tiles.items():
+                self._tiles[log_id, *name, widths[name]] = nodes
+            while len(self._tiles) > self._tiles_max:
+                self._tiles.popitem(last=False)
 
 
 async def with_tiles(store: LogReader, log_id: int, work: Callable[[ReadTile], _T]) -> _T:
@@ -81,13 +100,13 @@ async def with_tiles(store: LogReader, log_id: int, work: Callable[[ReadTile], _
 
     work(note)
     tiles = [TilePath(*name, width) for name, width in widths.items()]
-    kept = dict(zip(widths, await _read_tiles(store, log_id, tiles), strict=True))
+    kept = dict(zip(widths, await store.read(lambda snapshot: _read_tiles(snapshot, log_id, tiles)), strict=True))
     return work(lambda level, number, width: kept[level, number][: width * HASH_BYTES])
 
 
 async def read_tile(store: LogReader, log_id: int, level: int, number: int, width: int) -> bytes:
     """The hashes of one tile. Raises `StorageError` when the log is not that large."""
-    (hashes,) = await _read_tiles(store, log_id, [TilePath(level, number, width)])
+    (hashes,) = await store.read(lambda snapshot: _read_tiles(snapshot, log_id, [TilePath(level, number, width)]))
     return hashes
 
 
@@ -96,25 +115,25 @@ def leaf_hashes(entries: list[bytes]) -> list[bytes]:
     return [sha256(b"\x00" + entry).digest() for entry in entries]
 
 
-async def _read_tiles(store: LogReader, log_id: int, tiles: list[TilePath]) -> list[bytes]:
+def _read_tiles(snapshot: LogSnapshot, log_id: int, tiles: list[TilePath]) -> list[bytes]:
     """The hashes of each tile, in order, in its width exactly."""
     if not tiles:
         return []
-    kept = await store.tiles(log_id, [(tile.level or 0, tile.number) for tile in tiles])
+    kept = snapshot.tiles(log_id, [(tile.level or 0, tile.number) for tile in tiles])
     return [
         hashes[: tile.width * HASH_BYTES]
         if len(hashes) >= tile.width * HASH_BYTES
-        else await _made_tile(store, log_id, (tile.level or 0, tile.number), tile.width)
+        else _made_tile(snapshot, log_id, (tile.level or 0, tile.number), tile.width)
         for tile, hashes in zip(tiles, kept, strict=True)
     ]
 
 
-async def _made_tile(store: LogReader, log_id: int, name: TileName, width: int) -> bytes:
+def _made_tile(snapshot: LogSnapshot, log_id: int, name: TileName, width: int) -> bytes:
     level, number = name
     if level:
         raise StorageError(f"the tree of a log is damaged: tile {number} of level {level} is missing")
     start = number * TILE_WIDTH
-    entries = await store.entries(log_id, start, start + width)
+    entries = snapshot.entries(log_id, start, start + width)
     if len(entries) != width:
         raise StorageError(f"the log ends before entry {start + width}")
     return b"".join(leaf_hashes(entries))

@@ -21,10 +21,10 @@ from chaukas.server.storage.entry import KIND_EVENT, SALT_BYTES, entry_kind, lea
 from chaukas.server.storage.log_contract import EntryRecord, LogInfo, SignedHead
 from chaukas.server.storage.sqlite.connection import DATABASE_NAME, connect, fetch
 from chaukas.server.storage.sqlite.keys import IdKeys
-from chaukas.server.storage.sqlite.postings import Postings
+from chaukas.server.storage.sqlite.pending import PendingPostings
 from chaukas.server.storage.sqlite.reader import EventQueries, logs_in_scope
-from chaukas.server.storage.sqlite.schema import APPLICATION_ID, FORMAT_VERSION, read_meta
-from chaukas.server.storage.sqlite.segments import INDEX_BITS, decode_bodies, decode_envelopes, split_entries
+from chaukas.server.storage.sqlite.schema import APPLICATION_ID, FORMAT_VERSION, key_secret
+from chaukas.server.storage.sqlite.segments import INDEX_BITS, decode_bodies, split_entries
 from chaukas.server.storage.sqlite.text_index.reader import TextIndexReader
 from chaukas.server.storage.sqlite.tree import TreeReader
 from chaukas.spec.common.v1.events_pb2 import Event
@@ -60,7 +60,7 @@ class ExportReader:
         except (apsw.Error, TypeError, ValueError) as error:
             raise CannotServeError(f"the data directory {directory} cannot be read: {error}") from error
         self._texts = TextIndexReader(directory)
-        self._queries = EventQueries(self._database, self._keys, self._postings, self._texts, lambda: None)
+        self._queries = EventQueries(self._database, self._keys, PendingPostings(), self._texts, lambda: None)
         self._tree = TreeReader(self._database, self._queries)
         self._decompressor = zstandard.ZstdDecompressor()
         self._salt = functools.lru_cache(_SALTS_MAX)(self._read_salt)
@@ -73,13 +73,7 @@ class ExportReader:
             raise CannotServeError(
                 f"the data directory {directory} has format {version}, not {FORMAT_VERSION}: let this release's server start once"
             )
-        secret = read_meta(database, "key_secret")
-        if not isinstance(secret, bytes):
-            raise CannotServeError("the data directory has lost its key secret; the record cannot be searched")
-        self._keys = IdKeys(secret)
-        # What a running server has not moved into the table yet. Events that arrive from now on need not be found.
-        self._postings = Postings()
-        self._postings.recover(database)
+        self._keys = IdKeys(key_secret(database))
 
     def close(self) -> None:
         """Close the files."""
@@ -164,10 +158,9 @@ class ExportReader:
         place, events, salts, packed, zipped = row
         entries = split_entries(packed)
         bodies = decode_bodies(self._decompressor, place, events, zipped)
-        envelopes = decode_envelopes(self._decompressor, events, zipped)
         if not len(entries) == len(bodies) == events or len(salts) != 2 * SALT_BYTES * events:
             raise StorageError(f"the record is damaged: segment {place} does not hold what its row says")
-        for at, (entry, body, envelope_bytes) in enumerate(zip(entries, bodies, envelopes, strict=True)):
+        for at, (entry, body, envelope_bytes) in enumerate(zip(entries, bodies, bodies.envelopes, strict=True)):
             session_id = _session_id(place, body) if entry_kind(entry) == KIND_EVENT else ""
             middle = (2 * at + 1) * SALT_BYTES
             yield EntryRecord(

@@ -16,6 +16,7 @@ from itertools import islice, repeat
 import apsw
 
 from chaukas.server.storage.sqlite.connection import fetch
+from chaukas.server.storage.sqlite.pending import BLOCK, Generation, block_numbers
 
 __all__ = [
     "KIND_AGENT",
@@ -32,9 +33,8 @@ __all__ = [
 KIND_EVENT_ID, KIND_SESSION, KIND_TRACE, KIND_SPAN, KIND_AGENT, KIND_TAG = range(6)
 
 _PREFIX = struct.Struct(">IQ")
-_BLOCK = struct.Struct(">I")
 _PREFIX_BYTES = _PREFIX.size
-_POSTING_BYTES = _PREFIX.size + _BLOCK.size
+_POSTING_BYTES = _PREFIX.size + BLOCK.size
 _FIRST_BLOCK, _LAST_BLOCK = b"\x00" * 4, b"\xff" * 4
 
 _SQL_INSERT = "INSERT OR IGNORE INTO postings SELECT value FROM carray(?)"
@@ -47,6 +47,7 @@ _SQL_EXISTING = (
 _SQL_RANGE = "SELECT entry FROM postings WHERE entry BETWEEN ? AND ?"
 _SQL_PENDING_ADD = "INSERT INTO pending_postings VALUES (?, ?)"
 _SQL_PENDING_ALL = "SELECT commit_no, entries FROM pending_postings ORDER BY commit_no"
+_SQL_ENTRIES = "SELECT coalesce(sum(next_index), 0) FROM logs"
 _SQL_PENDING_DONE = "DELETE FROM pending_postings WHERE commit_no <= ?"
 
 
@@ -60,51 +61,15 @@ def pack_prefixes(log_no: int, kind: int, keys: Iterable[int]) -> list[bytes]:
     return list(map(_PREFIX.pack, repeat(log_no << 3 | kind), keys))
 
 
-class _Generation:
-    """Postings in memory: prefix -> the block's 4 bytes, or several blocks' bytes joined."""
-
-    __slots__ = ("blocks", "last_commit", "postings")
-
-    def __init__(self) -> None:
-        self.blocks: dict[bytes, bytes] = {}
-        self.postings = 0
-        self.last_commit = 0
-
-    def add(self, prefixes: Iterable[bytes], block: bytes) -> bytes:
-        """Add a posting for each prefix; returns those that were not known, joined. Nearly all prefixes are new ones."""
-        blocks = self.blocks
-        new = dict.fromkeys(prefixes, block)
-        for prefix in [prefix for prefix in new if prefix in blocks]:
-            earlier = blocks[prefix]
-            if earlier[-4:] == block:
-                del new[prefix]
-            else:
-                new[prefix] = earlier + block
-        blocks.update(new)
-        self.postings += len(new)
-        return block.join(new) + block if new else b""
-
-    def entries(self) -> Iterator[bytes]:
-        for prefix, blocks in self.blocks.items():
-            if len(blocks) == 4:
-                yield prefix + blocks
-                continue
-            for at in range(0, len(blocks), 4):
-                yield prefix + blocks[at : at + 4]
-
-
-Generations = tuple[_Generation, _Generation | None]
-
-
 class Postings:
-    """The writer's side; `blocks_of` and `generations` may be used by readers of other threads as well."""
+    """The writer's side; readers see what it has committed, in the table and through `pending.PendingPostings`."""
 
     def __init__(self, generation_postings: int = 131_072, *, run_postings: int = 8_192, merge_postings_min: int = 512) -> None:
         self._generation_postings = generation_postings
         self._run_postings = run_postings
         self._merge_postings_min = merge_postings_min
-        #: (being filled, being merged or None); replaced as a whole, so that readers see a consistent pair.
-        self.generations: Generations = (_Generation(), None)
+        #: (being filled, being merged or None)
+        self._generations: tuple[Generation, Generation | None] = (Generation(), None)
         #: The postings of the generation that is being merged: not sorted yet, sorted in runs, and sorted as a whole.
         self._unsorted: Iterator[bytes] | None = None
         self._runs: list[list[bytes]] = []
@@ -114,36 +79,37 @@ class Postings:
 
     def recover(self, database: apsw.Connection) -> None:
         """Rebuild the memory from the pending rows."""
-        generation = _Generation()
+        generation = Generation()
         for number, entries in fetch(database, _SQL_PENDING_ALL):
-            self._commit_no = number
-            for at in range(0, len(entries), _POSTING_BYTES):
-                generation.add((entries[at : at + _PREFIX_BYTES],), entries[at + _PREFIX_BYTES : at + _POSTING_BYTES])
-        generation.last_commit = self._commit_no
-        self.generations = (generation, None)
+            generation.add_row(number, entries)
+        # No number may come twice, because readers ask for what is newer than what they have. Every commit that had one had an
+        # entry too: there are at least as many of these.
+        ((entries_of_all_logs,),) = fetch(database, _SQL_ENTRIES)
+        self._commit_no = max(self._commit_no, generation.last_commit, entries_of_all_logs)
+        self._generations = (generation, None)
         self._unsorted, self._runs, self._merged = None, [], None
 
     def add(self, database: apsw.Connection, postings: Iterable[tuple[list[bytes], int]]) -> None:
         """Take a commit's postings (prefixes, their block number) and merge a part of the older ones; within the transaction."""
-        active, _ = self.generations
-        fresh = b"".join([active.add(prefixes, _BLOCK.pack(block_no)) for prefixes, block_no in postings])
+        active, _ = self._generations
+        fresh = b"".join([active.add(prefixes, BLOCK.pack(block_no)) for prefixes, block_no in postings])
         if not fresh:
             return
         self._commit_no += 1
         active.last_commit = self._commit_no
         database.execute(_SQL_PENDING_ADD, (self._commit_no, fresh))
         self._merge_some(database, max(self._merge_postings_min, 2 * len(fresh) // _POSTING_BYTES))
-        if self.generations[1] is None and active.postings >= self._generation_postings:
+        if self._generations[1] is None and active.postings >= self._generation_postings:
             self._freeze(active)
 
-    def _freeze(self, full: _Generation) -> None:
+    def _freeze(self, full: Generation) -> None:
         """Begin to merge the full generation."""
         self._unsorted = full.entries()
-        self.generations = (_Generation(), full)
+        self._generations = (Generation(), full)
 
     def _merge_some(self, database: apsw.Connection, count: int) -> None:
         """Go on a little, so that no commit waits long: sort one more run, or insert some of what is sorted."""
-        merging = self.generations[1]
+        merging = self._generations[1]
         if merging is None:
             return
         if self._unsorted is not None:
@@ -177,35 +143,30 @@ class Postings:
             self._unsorted, self._runs = None, []
 
     def committed(self) -> None:
-        """After the commit: forget a generation that is wholly in the table; readers look into memory before their snapshot."""
-        active, merging = self.generations
+        """After the commit: forget a generation that is wholly in the table."""
+        active, merging = self._generations
         if merging is not None and self._unsorted is None and self._merged is None:
-            self.generations = (active, None)
+            self._generations = (active, None)
 
     def existing(self, database: apsw.Connection, prefixes: Sequence[bytes]) -> dict[bytes, list[int]]:
         """The blocks of those prefixes that have any; one statement tells for all of them together."""
         if not prefixes:
             return {}
         known = {prefix for (prefix,) in fetch(database, _SQL_EXISTING, (apsw.carray(tuple(prefixes)),))}
-        for generation in self.generations:
+        for generation in self._generations:
             if generation is not None:
                 blocks = generation.blocks
                 known.update([prefix for prefix in prefixes if prefix in blocks])
         return {prefix: self.blocks_of(database, prefix, self.remembered(prefix)) for prefix in known}
 
-    def remembered(self, prefix: bytes, generations: Generations | None = None) -> list[int]:
-        """The blocks that memory knows for a prefix; a reader takes `generations` before it opens its snapshot."""
-        numbers: list[int] = []
-        for generation in generations or self.generations:
-            if generation is not None:
-                blocks = generation.blocks.get(prefix, b"")
-                numbers.extend(_BLOCK.unpack_from(blocks, at)[0] for at in range(0, len(blocks), 4))
-        return numbers
+    def remembered(self, prefix: bytes) -> set[int]:
+        """The blocks that memory knows for a prefix."""
+        return block_numbers(self._generations, prefix)
 
     @staticmethod
     def blocks_of(database: apsw.Connection, prefix: bytes, remembered: Iterable[int] = ()) -> list[int]:
         """All blocks of a prefix in the table and in `remembered`, ascending, each once."""
         numbers = set(remembered)
         for (entry,) in fetch(database, _SQL_RANGE, (prefix + _FIRST_BLOCK, prefix + _LAST_BLOCK)):
-            numbers.add(_BLOCK.unpack_from(entry, _PREFIX_BYTES)[0])
+            numbers.add(BLOCK.unpack_from(entry, _PREFIX_BYTES)[0])
         return sorted(numbers)

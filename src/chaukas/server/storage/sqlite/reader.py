@@ -7,6 +7,7 @@ earlier place in the order. So a page costs about as many blocks as it has to to
 
 from __future__ import annotations
 
+import contextlib
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from chaukas.server.storage.sqlite.blocks import BLOCK_BITS, BlockReader
 from chaukas.server.storage.sqlite.columns import EVENTS_PER_BLOCK, mask_of
 from chaukas.server.storage.sqlite.connection import fetch
 from chaukas.server.storage.sqlite.keys import IdKeys
+from chaukas.server.storage.sqlite.pending import PendingPostings, block_numbers
 from chaukas.server.storage.sqlite.postings import (
     KIND_AGENT,
     KIND_EVENT_ID,
@@ -55,8 +57,6 @@ _SQL_BLOCKS_POSTED = (
 )
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
 _T = TypeVar("_T")
-#: Postings of one id are remembered by the writer for a while; a reader asks for them before its snapshot begins.
-_Remembered = dict[bytes, list[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,26 +93,45 @@ class EventQueries:
         self,
         database: apsw.Connection,
         keys: IdKeys,
-        postings: Postings,
+        pending: PendingPostings,
         texts: TextIndexReader,
         on_damaged_texts: Callable[[], None],
     ) -> None:
         self._database = database
         self._keys = keys
-        self._postings = postings
+        self._pending = pending
         self._texts = texts
         self._on_damaged_texts = on_damaged_texts
         self._blocks = BlockReader()
         self._segments = SegmentReader()
+        self._snapshot: _Snapshot | None = None
+
+    @property
+    def segments(self) -> SegmentReader:
+        """This thread's cache of segments."""
+        return self._segments
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[_Snapshot]:
+        """One state of the record for everything that this thread reads until the end; within another one it is that one."""
+        if self._snapshot is not None:
+            yield self._snapshot
+            return
+        with _Snapshot(self._database, self._pending) as snapshot:
+            self._snapshot = snapshot
+            try:
+                yield snapshot
+            finally:
+                self._snapshot = None
 
     def query(self, request: PageRequest) -> Page:
         """One page; see `EventReader.query`."""
-        with _Snapshot(self._database, self._postings) as snapshot:
+        with self.snapshot() as snapshot:
             return self._with_texts(request.filter, lambda texts: self._page(snapshot, request, texts))
 
     def count(self, wanted: EventFilter) -> int:
         """The exact number of matches; see `EventReader.count`."""
-        with _Snapshot(self._database, self._postings) as snapshot:
+        with self.snapshot() as snapshot:
             if wanted == EventFilter(wanted.tenant_id, wanted.project_id):
                 logs = logs_in_scope(self._database, wanted.tenant_id, wanted.project_id)
                 return sum(log.next_index - log.other_entries for log in logs)
@@ -127,14 +146,14 @@ class EventQueries:
                 found.setdefault(log.log_id, array("q")).extend(indexes)
             return {log_id: array("q", sorted(indexes)) for log_id, indexes in found.items() if indexes}
 
-        with _Snapshot(self._database, self._postings) as snapshot:
+        with self.snapshot() as snapshot:
             return self._with_texts(wanted, lambda texts: gather(snapshot, texts))
 
     def find(self, tenant_id: str | None, project_id: str | None, event_id: str) -> list[tuple[int, int]]:
         """Where an event id stands: log_id and index, at most one per log."""
         key = self._keys.key(event_id)
         found: list[tuple[int, int]] = []
-        with _Snapshot(self._database, self._postings) as snapshot:
+        with self.snapshot() as snapshot:
             for log in logs_in_scope(self._database, tenant_id, project_id):
                 blocks = snapshot.blocks_of(pack_prefix(log.log_no, KIND_EVENT_ID, key))
                 found += [(log.log_id, index) for block_no in blocks for index in self._with_id(log, block_no, key, event_id)]
@@ -317,16 +336,14 @@ def _bounds(request: PageRequest) -> tuple[int, int]:
 
 
 class _Snapshot:
-    """A read transaction, and the postings that only memory knows.
+    """A read transaction, and the postings that are not in the table yet."""
 
-    The writer removes postings from memory after it has committed them to the table. Whoever reads memory first and opens
-    the snapshot afterwards therefore finds every posting in at least one of the two.
-    """
-
-    def __init__(self, database: apsw.Connection, postings: Postings) -> None:
+    def __init__(self, database: apsw.Connection, pending: PendingPostings) -> None:
         self._database = database
-        self._postings = postings
-        self._generations = postings.generations
+        self._pending = pending
+        # Taken before the snapshot begins, see `PendingPostings`.
+        self._generations = pending.generations
+        self._followed = False
 
     def __enter__(self) -> Self:
         self._database.execute("BEGIN")
@@ -339,4 +356,8 @@ class _Snapshot:
 
     def blocks_of(self, prefix: bytes) -> set[int]:
         """All blocks that hold events with this id, perhaps some more."""
-        return set(self._postings.blocks_of(self._database, prefix, self._postings.remembered(prefix, self._generations)))
+        if not self._followed:
+            self._pending.follow(self._database)
+            self._generations += tuple(each for each in self._pending.generations if each not in self._generations)
+            self._followed = True
+        return set(Postings.blocks_of(self._database, prefix, block_numbers(self._generations, prefix)))

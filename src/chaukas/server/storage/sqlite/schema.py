@@ -10,7 +10,7 @@ import apsw
 from chaukas.server.errors import CannotServeError
 from chaukas.server.storage.sqlite.connection import DATABASE_NAME, fetch
 
-__all__ = ["APPLICATION_ID", "FORMAT_VERSION", "migrate", "read_meta"]
+__all__ = ["APPLICATION_ID", "FORMAT_VERSION", "key_secret", "migrate", "read_meta"]
 
 #: The newest format this code reads and writes; it is the number of the last migration.
 FORMAT_VERSION = 2
@@ -70,3 +70,11 @@ def read_meta(database: apsw.Connection, key: str) -> str | bytes | None:
     for (value,) in fetch(database, "SELECT value FROM meta WHERE key = ?", (key,)):
         return value  # type: ignore[no-any-return]
     return None
+
+
+def key_secret(database: apsw.Connection) -> bytes:
+    """The secret of the keys of ids. Raises `CannotServeError` when it is gone."""
+    secret = read_meta(database, "key_secret")
+    if not isinstance(secret, bytes):
+        raise CannotServeError("the data directory has lost its key secret; the record cannot be searched")
+    return secret

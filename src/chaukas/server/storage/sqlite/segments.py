@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import struct
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import accumulate, pairwise
 
 import apsw
 import zstandard
@@ -24,10 +26,10 @@ __all__ = [
     "INDEX_BITS",
     "SEGMENT_BYTES_MAX",
     "SEGMENT_EVENTS_MAX",
+    "Bodies",
     "Segment",
     "SegmentReader",
     "decode_bodies",
-    "decode_envelopes",
     "encode_bodies",
     "join_entries",
     "split_entries",
@@ -59,26 +61,53 @@ def join_entries(entries: list[bytes]) -> bytes:
     return b"".join([lengths[at : at + 1] + entry for at, entry in enumerate(entries)])
 
 
-def decode_bodies(decompressor: zstandard.ZstdDecompressor, place: int, events: int, zipped: bytes) -> list[bytes]:
+class Bodies:
+    """The stored bytes of a segment's events, each cut out when it is asked for: mostly only one of them is."""
+
+    __slots__ = ("_plain", "_starts", "envelopes")
+
+    def __init__(self, plain: bytes, lengths: Sequence[int], envelopes: Sequence[int]) -> None:
+        """`plain` is the `bodies` column decompressed. Raises `ValueError` when it does not end with the last body."""
+        self._plain = plain
+        self._starts = list(accumulate(lengths, initial=8 * len(lengths)))
+        #: Length in bytes of the envelope at the beginning of each body.
+        self.envelopes = envelopes
+        if self._starts[-1] != len(plain):
+            raise ValueError("the lengths of the bodies do not fit what they were packed with")
+
+    def __len__(self) -> int:
+        return len(self.envelopes)
+
+    def __getitem__(self, at: int) -> bytes:
+        if not 0 <= at < len(self.envelopes):
+            raise IndexError(at)
+        return self._plain[self._starts[at] : self._starts[at + 1]]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (self._plain[start:end] for start, end in pairwise(self._starts))
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all bodies together."""
+        return self._starts[-1] - self._starts[0]
+
+    def joined(self) -> tuple[bytes, list[int]]:
+        """All bodies one after another, and where each of them ends."""
+        first = self._starts[0]
+        return self._plain[first:], [end - first for end in self._starts[1:]]
+
+
+def decode_bodies(decompressor: zstandard.ZstdDecompressor, place: int, events: int, zipped: bytes) -> Bodies:
     """The stored bytes of a segment's events, from its `bodies` column. Raises `StorageError` when it is damaged."""
     try:
         plain = decompressor.decompress(zipped)
         lengths = struct.unpack_from(f"<{2 * events}I", plain)
     except (zstandard.ZstdError, struct.error) as error:
         raise StorageError(f"the record is damaged: segment {place} does not decompress") from error
-    bodies: list[bytes] = []
-    at = 8 * events
-    for length in lengths[::2]:
-        bodies.append(plain[at : at + length])
-        at += length
-    if at != len(plain):
-        raise StorageError(f"the record is damaged: segment {place} does not hold what its row says")
-    return bodies
-
-
-def decode_envelopes(decompressor: zstandard.ZstdDecompressor, events: int, zipped: bytes) -> list[int]:
-    """The envelope lengths of a segment's events, from its `bodies` column, which `decode_bodies` has found whole."""
-    return list(struct.unpack_from(f"<{2 * events}I", decompressor.decompress(zipped))[1::2])
+    try:
+        return Bodies(plain, lengths[::2], lengths[1::2])
+    except ValueError as error:
+        raise StorageError(f"the record is damaged: segment {place} does not hold what its row says") from error
 
 
 def split_entries(packed: bytes) -> list[bytes]:
@@ -105,7 +134,7 @@ class Segment:
     salts: bytes
     digests: bytes
     entries: list[bytes]
-    bodies: list[bytes]
+    bodies: Bodies
     size_bytes: int
 
     @property
@@ -180,5 +209,5 @@ class SegmentReader:
         )
         if not whole or len(digests) not in (0, _DIGEST_BYTES * events):
             raise StorageError(f"the record is damaged: segment {place} does not hold what its row says")
-        size = sum(map(len, bodies)) + len(packed)
+        size = bodies.size_bytes + len(packed)
         return Segment(place & _INDEX_MASK, events, received_at_ns, leaf, salts, digests, entries, bodies, size)

@@ -7,7 +7,6 @@ the index is missing or cannot be read, that is done for all of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 
 import apsw
 
@@ -85,9 +84,9 @@ class TextFilter:
     def _look_through(self, log_no: int, index: int, seen: _SegmentsSeen) -> None:
         """Tell those of the events of an index's segment that cannot match by their raw bytes."""
         segment = self._segment_of(log_no, index)
-        first, bodies = segment.first_index, segment.bodies
+        first = segment.first_index
         seen.indexes.update(range(first, first + segment.events))
-        found = self._scanner.candidates(b"".join(bodies), list(accumulate(map(len, bodies))))
+        found = self._scanner.candidates(*segment.bodies.joined())
         seen.candidates.update(first + at for at in found)
 
     def _body(self, log_no: int, index: int) -> bytes:

@@ -6,17 +6,17 @@ head only gets signatures, and both are refused again by the triggers of the sch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import apsw
-import zstandard
 
 from chaukas.server.errors import StorageError
 from chaukas.server.storage.entry import KIND_EVENT
-from chaukas.server.storage.log_contract import EntryRecord, LogInfo, SignedHead, TileName, TreeGrowth
+from chaukas.server.storage.log_contract import EntryRecord, LogInfo, LogSnapshot, SignedHead, TileName, TreeGrowth
 from chaukas.server.storage.sqlite.connection import fetch
 from chaukas.server.storage.sqlite.reader import EventQueries
-from chaukas.server.storage.sqlite.segments import INDEX_BITS, SegmentReader, decode_envelopes, split_entries
+from chaukas.server.storage.sqlite.segments import INDEX_BITS, split_entries
 from chaukas.spec.common.v1.events_pb2 import Event
 
 __all__ = ["TreeReader", "cosign_head", "grow_tree"]
@@ -59,34 +59,41 @@ _SQL_HEADS_OLD = (
     "DELETE FROM heads WHERE place IN (SELECT place FROM heads WHERE place BETWEEN ?1 << 40 AND (?1 << 40) + ((1 << 40) - 1)"
     " ORDER BY place DESC LIMIT -1 OFFSET ?2) AND instr(substr(note, instr(note, ?3) + 1), ?3) = 0"
 )
-_SQL_ENVELOPES = "SELECT events, bodies FROM segments WHERE place = ?"
 _SQL_SALT = "SELECT salt FROM sessions WHERE log_no = ? AND session_id = ?"
+
+_T = TypeVar("_T")
 
 
 class TreeReader:
-    """One reader thread's view of logs, entries, tiles and heads."""
+    """One reader thread's view of logs, entries, tiles and heads: a `LogSnapshot` as long as `read` runs."""
 
     def __init__(self, database: apsw.Connection, queries: EventQueries) -> None:
         self._database = database
         self._queries = queries
-        self._segments = SegmentReader()
+        # What finds an event by its id has its segment in memory already.
+        self._segments = queries.segments
+
+    def read(self, work: Callable[[LogSnapshot], _T]) -> _T:
+        """Run `work` over the state of the record that one read transaction sees."""
+        with self._queries.snapshot():
+            return work(self)
 
     def logs(self, tenant_id: str | None, project_id: str | None) -> list[LogInfo]:
-        """See `LogReader.logs`."""
+        """See `LogSnapshot.logs`."""
         return [LogInfo(*row) for row in fetch(self._database, _SQL_LOGS, (tenant_id, project_id))]
 
     def log(self, log_id: int) -> LogInfo | None:
-        """See `LogReader.log`."""
+        """See `LogSnapshot.log`."""
         for row in fetch(self._database, _SQL_LOG, (log_id,)):
             return LogInfo(*row)
         return None
 
     def grown_logs(self) -> list[LogInfo]:
-        """See `LogReader.grown_logs`."""
+        """See `LogSnapshot.grown_logs`."""
         return [LogInfo(*row) for row in fetch(self._database, _SQL_GROWN)]
 
     def entries(self, log_id: int, start: int, end: int) -> list[bytes]:
-        """See `LogReader.entries`."""
+        """See `LogSnapshot.entries`."""
         log_no, size, _ = _log(self._database, log_id)
         end = min(end, size)
         if start >= end:
@@ -106,18 +113,18 @@ class TreeReader:
         return wanted
 
     def find_event(self, tenant_id: str | None, project_id: str | None, event_id: str) -> list[tuple[LogInfo, int]]:
-        """See `LogReader.find_event`."""
+        """See `LogSnapshot.find_event`."""
         found = self._queries.find(tenant_id, project_id, event_id)
         logs = {log_id: self.log(log_id) for log_id, _ in found}
         return [(log, index) for log_id, index in found if (log := logs[log_id]) is not None]
 
     def tiles(self, log_id: int, names: Sequence[TileName]) -> list[bytes]:
-        """See `LogReader.tiles`."""
+        """See `LogSnapshot.tiles`."""
         log_no, _, _ = _log(self._database, log_id)
         return [_tile(self._database, log_no, *name) for name in names]
 
-    def head(self, log_id: int, size: int | None) -> SignedHead | None:
-        """See `LogReader.head`."""
+    def head(self, log_id: int, size: int | None = None) -> SignedHead | None:
+        """See `LogSnapshot.head`."""
         log_no, _, _ = _log(self._database, log_id)
         rows = (
             fetch(self._database, _SQL_HEAD_NEWEST, (log_no,))
@@ -129,21 +136,19 @@ class TreeReader:
         return None
 
     def covering_head(self, log_id: int, index: int) -> SignedHead | None:
-        """See `LogReader.covering_head`."""
+        """See `LogSnapshot.covering_head`."""
         log_no, _, _ = _log(self._database, log_id)
         for place, signed_at_ns, root, note in fetch(self._database, _SQL_HEAD_COVERING, (log_no << INDEX_BITS | index,)):
             return SignedHead(place & _INDEX_MASK, root, signed_at_ns, note)
         return None
 
     def entry_record(self, log_id: int, index: int) -> EntryRecord | None:
-        """See `LogReader.entry_record`."""
+        """See `LogSnapshot.entry_record`."""
         log_no, size, _ = _log(self._database, log_id)
         if not 0 <= index < size:
             return None
         segment = self._segments.segment_of(self._database, log_no, index)
         at = index - segment.first_index
-        ((events, zipped),) = fetch(self._database, _SQL_ENVELOPES, (log_no << INDEX_BITS | segment.first_index,))
-        envelope_bytes = decode_envelopes(zstandard.ZstdDecompressor(), events, zipped)[at]
         entry, stored, salts = segment.entries[at], segment.bodies[at], segment.salts_of(at)
         session_id, session_salt = "", b""
         if segment.kind == KIND_EVENT:
@@ -151,7 +156,9 @@ class TreeReader:
             for (salt,) in fetch(self._database, _SQL_SALT, (log_no, session_id)) if session_id else ():
                 session_salt = salt
         middle = len(salts) // 2
-        return EntryRecord(index, entry, stored, envelope_bytes, salts[:middle], salts[middle:], session_id, session_salt)
+        return EntryRecord(
+            index, entry, stored, segment.bodies.envelopes[at], salts[:middle], salts[middle:], session_id, session_salt
+        )
 
 
 def grow_tree(database: apsw.Connection, growth: TreeGrowth) -> None:

@@ -88,7 +88,7 @@ class RecordFeed:
             for place, events, kind, zipped in rows:
                 index = place & _INDEX_MASK
                 is_event = kind == bytes([KIND_EVENT])
-                bodies = decode_bodies(self._decompressor, place, events, zipped) if is_event else [b""] * events
+                bodies = list(decode_bodies(self._decompressor, place, events, zipped)) if is_event else [b""] * events
                 skipped = max(0, first_index - index)
                 yield Stretch(log_no, index + skipped, bodies[skipped:])
             at = rows[-1][0]
