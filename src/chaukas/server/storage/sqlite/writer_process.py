@@ -154,8 +154,8 @@ class ProcessWriter:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=(descriptor, self._lock.descriptor),
-            # Its own session: a Ctrl-C in the terminal is for the server, which then ends the process.
-            start_new_session=True,
+            # Its own group: a Ctrl-C in the terminal is for the server, which then ends the process.
+            process_group=0,
         )
 
     async def _end(self) -> int | None:

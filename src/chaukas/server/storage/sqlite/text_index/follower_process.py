@@ -101,13 +101,14 @@ class FollowerProcess:
             if self._stopping.is_set():
                 return ""
             try:
-                # Its own session: a Ctrl-C in the terminal is for the server, which then ends the follower.
+                # Its own group: a Ctrl-C in the terminal is for the server, which ends the follower. No session of its own: to
+                # Linux that would be a group of tasks as important as the server's, whatever their priority within it.
                 process = self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module; the directory is no option
                     [sys.executable, "-m", _MODULE, str(self._directory)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
-                    start_new_session=True,
+                    process_group=0,
                 )
             except OSError as error:
                 return f"the follower of the text index cannot be started: {error}"

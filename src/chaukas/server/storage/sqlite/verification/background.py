@@ -85,13 +85,14 @@ class BackgroundVerification:
             if self._stopping.is_set():
                 return
             try:
-                # Its own session: a Ctrl-C in the terminal is for the server, which then ends it.
+                # Its own group: a Ctrl-C in the terminal is for the server, which then ends it. No session of its own: to
+                # Linux that would be a group of tasks as important as the server's, whatever their priority within it.
                 process = self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
                     self._command,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
-                    start_new_session=True,
+                    process_group=0,
                 )
             except OSError as error:
                 self._on_news(VerificationNews(problem=f"the background verification cannot be started: {error}"))
