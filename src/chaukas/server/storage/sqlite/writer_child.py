@@ -1,20 +1,22 @@
 """The process that writes a server's record: `python -m chaukas.server.storage.sqlite.writer_child SOCKET`.
 
 It reads questions from the socket whose number it is given, and answers them in order. It ends when the socket ends, which it
-does with the server, however the server ends; a transaction that runs then is finished, and nobody hears of it. Signals that ask
-a whole group of processes to end are for the server, which still has requests to finish then.
+does with the server, however the server ends; a transaction that runs then is finished, and nobody hears of it. If the server
+did not say goodbye the process ends as the server did, at once: it moves nothing into the database, the next start does. Signals
+that ask a whole group of processes to end are for the server, which still has requests to finish then.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from io import BufferedReader
-from typing import Any
+from typing import Any, NoReturn
 
 from chaukas.server.errors import ChaukasError, StorageError
 from chaukas.server.storage.sqlite.record_writer import RecordWriter
@@ -23,31 +25,28 @@ from chaukas.server.storage.sqlite.writer_frames import LENGTH, frame, pack_outc
 __all__ = ["main"]
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> NoReturn:
     """Serve one server until it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with (
-        contextlib.suppress(ConnectionError, EOFError),
-        socket.socket(fileno=int(arguments[0])) as server,
-        server.makefile("rb") as questions,
-    ):
-        _serve(server, questions)
-    return 0
+    server = socket.socket(fileno=int(arguments[0]))
+    questions = server.makefile("rb")
+    with contextlib.suppress(ConnectionError, EOFError):
+        # The first question holds what a `RecordWriter` is made with.
+        record = RecordWriter(*_next(questions))
+        _serve(record, server, questions)
+    # Not the interpreter's own end, which would close the record.
+    os._exit(0)
 
 
-def _serve(server: socket.socket, questions: BufferedReader) -> None:
-    """The first question holds what a `RecordWriter` is made with."""
-    record = RecordWriter(*_next(questions))
+def _serve(record: RecordWriter, server: socket.socket, questions: BufferedReader) -> NoReturn:
+    """Answer questions until there are no more, which is an `EOFError`."""
     verbs = _verbs(record)
-    try:
-        server.sendall(frame(_answer(record.open, ())))
-        gc.freeze()
-        while True:
-            verb, arguments = _next(questions)
-            server.sendall(frame(_answer(verbs[verb], arguments)))
-    finally:
-        record.close()
+    server.sendall(frame(_answer(record.open, ())))
+    gc.freeze()
+    while True:
+        verb, arguments = _next(questions)
+        server.sendall(frame(_answer(verbs[verb], arguments)))
 
 
 def _verbs(record: RecordWriter) -> dict[str, Callable[..., object]]:
@@ -93,4 +92,4 @@ def _next(questions: BufferedReader) -> Any:  # noqa: ANN401  each verb has its 
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

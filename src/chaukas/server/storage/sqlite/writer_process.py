@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import socket
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from chaukas.server.errors import CannotServeError, ChaukasError, StorageError
 from chaukas.server.storage.contract import EventRecord, Outcome, QuarantineItem
 from chaukas.server.storage.log_contract import OtherEntry, TreeGrowth
 from chaukas.server.storage.sqlite.lock import DirectoryLock
+from chaukas.server.storage.sqlite.own_process import own_process
 from chaukas.server.storage.sqlite.writer_frames import LENGTH, frame, pack_items, unframe, unpack_outcomes
 
 __all__ = ["ProcessWriter", "WriterProcessSettings"]
@@ -132,7 +132,8 @@ class ProcessWriter:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
         try:
             with theirs:
-                self._process = await asyncio.to_thread(self._spawn, theirs.fileno())
+                descriptors = theirs.fileno(), self._lock.descriptor
+                self._process = await asyncio.to_thread(own_process, _MODULE, str(descriptors[0]), descriptors=descriptors)
         except OSError as error:
             ours.close()
             raise CannotServeError(f"the process that writes the record cannot be started: {error}") from error
@@ -147,16 +148,6 @@ class ProcessWriter:
         except BaseException:
             await self._end()
             raise
-
-    def _spawn(self, descriptor: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(  # noqa: S603  our own interpreter and module, and a number
-            [sys.executable, "-m", _MODULE, str(descriptor)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=(descriptor, self._lock.descriptor),
-            # Its own group: a Ctrl-C in the terminal is for the server, which then ends the process.
-            process_group=0,
-        )
 
     async def _end(self) -> int | None:
         """Let the process end and wait for it; returns its exit status."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from chaukas.server.storage.sqlite.own_process import own_process
 from chaukas.server.storage.sqlite.text_index.file import remove_text_index
 
 __all__ = ["FollowerProcess"]
@@ -101,15 +101,7 @@ class FollowerProcess:
             if self._stopping.is_set():
                 return ""
             try:
-                # Its own group: a Ctrl-C in the terminal is for the server, which ends the follower. No session of its own: to
-                # Linux that would be a group of tasks as important as the server's, whatever their priority within it.
-                process = self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module; the directory is no option
-                    [sys.executable, "-m", _MODULE, str(self._directory)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    process_group=0,
-                )
+                process = self._process = own_process(_MODULE, str(self._directory))
             except OSError as error:
                 return f"the follower of the text index cannot be started: {error}"
         problem = ""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from chaukas.server.storage.sqlite.own_process import own_process
 
 __all__ = ["BackgroundVerification", "VerificationNews"]
 
@@ -45,7 +46,7 @@ class BackgroundVerification:
         retry_s: float = 600.0,
     ) -> None:
         """It begins `delay_s` after `start`, so as not to stand in its way; after a failure it tries again each `retry_s`."""
-        self._command = [sys.executable, "-m", _MODULE, str(directory), str(entries_per_s)]
+        self._arguments = str(directory), str(entries_per_s)
         self._on_news = on_news
         self._delay_s, self._retry_s = delay_s, retry_s
         self._stopping = threading.Event()
@@ -85,15 +86,7 @@ class BackgroundVerification:
             if self._stopping.is_set():
                 return
             try:
-                # Its own group: a Ctrl-C in the terminal is for the server, which then ends it. No session of its own: to
-                # Linux that would be a group of tasks as important as the server's, whatever their priority within it.
-                process = self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
-                    self._command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    process_group=0,
-                )
+                process = self._process = own_process(_MODULE, *self._arguments)
             except OSError as error:
                 self._on_news(VerificationNews(problem=f"the background verification cannot be started: {error}"))
                 return
