@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import random
 import shutil
+import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import psutil
 
 from bench.machine import describe
 from campaign import abuse, clock, disk, fsync, fuzz, kills, openapi, soak
@@ -18,6 +25,8 @@ from campaign.outcome import Outcome, Stage
 from campaign.plan import FULL, QUICK, Plan
 from campaign.report import Report
 
+#: How long what a killed server had started may take to notice that.
+_END_S = 15.0
 _RESULTS = Path(__file__).resolve().parent / "results"
 _PARTS: dict[str, Callable[[Stage], None]] = {
     "kills": kills.run,
@@ -42,20 +51,58 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+class _TooLongError(Exception):
+    """A part that did not end; no kind of `OSError`, which clients expect and pass over."""
+
+
+def _too_long(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise _TooLongError("the part took longer than its plan allows")
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    # As an exception, so that every server that was started is ended on the way out.
+    sys.exit(128 + signal.SIGTERM)
+
+
 def run_part(part: str, plan: Plan, seed: int, home: Path) -> Outcome:
     """One part to its end; what ends it early is a problem of its own, and the other parts go on."""
     stage = Stage(part, plan, seed, home / part)
     stage.say("begins")
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(plan.part_s_max)
     try:
         _PARTS[part](stage)
     except Exception as error:  # noqa: BLE001  the edge: a part that fails must not cost the figures of the others
         stage.problem(f"ended early: {''.join(traceback.format_exception_only(error)).strip()}")
         traceback.print_exc()
+    finally:
+        signal.alarm(0)
+        _end_leftovers(stage)
     outcome = stage.end()
     if not outcome.problems:
         # What a part without problems leaves behind tells nothing.
-        shutil.rmtree(stage.directory)
+        shutil.rmtree(stage.directory, ignore_errors=True)
     return outcome
+
+
+def _end_leftovers(stage: Stage) -> None:
+    """Nothing that works in the part's directory outlives the part: what does is a problem of its own, and is ended."""
+    give_up_at = time.monotonic() + _END_S
+    while (left := _working_below(stage.directory)) and time.monotonic() < give_up_at:
+        time.sleep(0.25)
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            stage.problem(f"a process was left behind: {' '.join(process.cmdline())[:300]}")
+            process.kill()
+
+
+def _working_below(directory: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(directory) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def main() -> int:
@@ -72,6 +119,7 @@ def main() -> int:
     for directory in (base, _RESULTS):
         directory.mkdir(parents=True, exist_ok=True)
     home = Path(tempfile.mkdtemp(prefix="run-", dir=base))
+    signal.signal(signal.SIGTERM, _terminated)
     now = dt.datetime.now(dt.UTC)
     report = Report(describe(home), plan.name, seed, now.strftime("%Y-%m-%d"))
     result = _RESULTS / f"{now:%Y%m%dT%H%M%SZ}-{plan.name}.json"
@@ -80,7 +128,7 @@ def main() -> int:
         report.save(result)
     print(report.markdown())
     if not report.problems:
-        shutil.rmtree(home)
+        shutil.rmtree(home, ignore_errors=True)
     print(f"the report is in {result}", file=sys.stderr)
     return 1 if report.problems else 0
 

@@ -29,6 +29,8 @@ _BATCH = client_pb2.IngestEventBatchRequest(
 #: What a client of HTTP/2 begins with: the preface and an empty SETTINGS frame (RFC 9113 §3.4).
 _HTTP2_BEGIN = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 _CONNECT_S = 20.0
+#: How long they may take to go away.
+_LONGER_S_MAX = 120.0
 
 
 @dataclass(slots=True)
@@ -247,5 +249,10 @@ KINDS: dict[str, Callable[[Abuse], Coroutine[None, None, _Result]]] = {
 
 
 def perform(kind: str, abuse: Abuse) -> _Result:
-    """Do it, from beginning to end."""
-    return asyncio.run(KINDS[kind](abuse))
+    """Do it, from beginning to end. Raises `TimeoutError` when that does not come."""
+    return asyncio.run(_within(abuse.seconds + _LONGER_S_MAX, KINDS[kind](abuse)))
+
+
+async def _within(seconds: float, abuse: Coroutine[None, None, _Result]) -> _Result:
+    async with asyncio.timeout(seconds):
+        return await abuse

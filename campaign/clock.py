@@ -59,8 +59,7 @@ def run(stage: Stage) -> None:
         return
     clock = _Clock(stage.directory, library)
     chance, jumps, starts_in_the_past = stage.chance, 0, 0
-    with running_server(stage.directory, python=clock.python) as server:
-        crashes = Crashes(stage, server)
+    with running_server(stage.directory, python=clock.python) as server, Crashes(stage, server) as crashes:
         for number in range(stage.plan.clock_rounds):
             crashes.begin()
             for _ in range(_JUMPS_PER_ROUND):
@@ -76,7 +75,6 @@ def run(stage: Stage) -> None:
             crashes.read_everything()
         fallen = _fallen(server)
         crashes.check_record()
-        crashes.report()
     stage.figure("jumps of the clock under load", jumps)
     stage.figure("starts with a clock before all that is stored", starts_in_the_past)
     stage.none("places in a log at which the time of reception falls", fallen)

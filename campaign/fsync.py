@@ -43,9 +43,8 @@ def run(stage: Stage) -> None:
     if strace is None:
         stage.problem("strace is missing: scripts/install_test_tools.py installs it")
         return
-    with running_server(stage.directory) as server:
+    with running_server(stage.directory) as server, Crashes(stage, server, patient=True) as crashes:
         sound = server.python
-        crashes = Crashes(stage, server, patient=True)
         injected = refused_starts = recovered = 0
         for number in range(stage.plan.fsync_rounds):
             calls, when = _FAULTS[number % len(_FAULTS)]
@@ -64,7 +63,6 @@ def run(stage: Stage) -> None:
             crashes.start()
             crashes.read_everything()
         crashes.check_record()
-        crashes.report()
     stage.bounded("syncs that failed", f"{injected:,}", "at least one", met=injected > 0)
     stage.figure("requests refused for it", crashes.load.refused)
     stage.figure("starts refused for it", refused_starts)

@@ -24,6 +24,8 @@ __all__ = ["run"]
 _ROOT = Path(__file__).resolve().parent.parent
 _PUBLISHED = _ROOT / ".cache" / "published" / "public.yaml"
 _SHOWN_CHARACTERS = 3_000
+#: What it may take beyond the time that it is given.
+_LONGER_S_MAX = 60
 #: The server reads more than the documents say, on purpose: protobuf's JSON form, null, numbers as text.
 _LENIENT = "negative_data_rejection"
 #: The contract's documents name only the answer to what is right, and not what the server offers beside the contract.
@@ -71,7 +73,14 @@ def _run_document(stage: Stage, server: StartedServer, document: _Document, repo
     command += ["--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--exclude-checks", ",".join(document.excluded)]
     command += ["--seed", str(stage.seed), "--warnings", "off", "--report", "json", "--report-json-path", str(report)]
     environment = {**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "COLUMNS": "120"}
-    done = subprocess.run(command, cwd=stage.directory, env=environment, check=False, capture_output=True, text=True)
+    limit_s = plan.schemathesis_max_s + _LONGER_S_MAX
+    try:
+        done = subprocess.run(
+            command, cwd=stage.directory, env=environment, check=False, capture_output=True, text=True, timeout=limit_s
+        )
+    except subprocess.TimeoutExpired:
+        stage.problem(f"{document.name}: schemathesis did not end within {limit_s} s")
+        return
     if not report.exists():
         stage.problem(f"{document.name}: schemathesis did not run: {(done.stdout + done.stderr)[-_SHOWN_CHARACTERS:]}")
         return

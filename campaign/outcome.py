@@ -14,6 +14,8 @@ from campaign.plan import Plan
 
 __all__ = ["Figure", "Outcome", "Stage", "percentile", "times"]
 
+_STANDSTILL_S_MIN = 3.0
+
 
 def percentile(values: Sequence[float], percent: float) -> float:
     """The nearest-rank percentile; NaN of nothing."""
@@ -83,6 +85,11 @@ class Stage:
     def note(self, text: str) -> None:
         """Something that readers of the report should know."""
         self.outcome.notes.append(text)
+
+    def note_standstill(self, longest_s: float) -> None:
+        """Say that this process did not run for a while, as on a paused virtual machine. No bound is moved for it."""
+        if longest_s > _STANDSTILL_S_MIN:
+            self.note(f"for {longest_s:.1f} s the process that measures stood still, and so the machine; the times contain that")
 
     def say(self, text: str) -> None:
         """A line of progress with the minutes and seconds since the part began."""

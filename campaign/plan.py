@@ -12,9 +12,13 @@ class Plan:
     """Counts and durations; `README.md` says what they mean for each part."""
 
     name: str
+    #: A part that takes longer than this is ended.
+    part_s_max: int
     kills: int
     #: Longest time from the first acknowledgement of a round to its kill.
     kill_window_s: float
+    #: On a slow machine the kills end after this time, however many there were.
+    kills_s_max: float
     #: Everything is read back after so many kills, not only what the last round sent.
     kills_per_reading: int
     disk_rounds: int
@@ -36,8 +40,10 @@ class Plan:
 
 FULL = Plan(
     name="full",
+    part_s_max=1_500,
     kills=200,
     kill_window_s=0.7,
+    kills_s_max=1_200,
     kills_per_reading=25,
     disk_rounds=8,
     clock_rounds=10,
@@ -56,8 +62,10 @@ FULL = Plan(
 
 QUICK = Plan(
     name="quick",
+    part_s_max=600,
     kills=10,
     kill_window_s=0.5,
+    kills_s_max=120,
     kills_per_reading=5,
     disk_rounds=2,
     clock_rounds=2,

@@ -44,6 +44,7 @@ def run(stage: Stage) -> None:
         finally:
             traffic.stop()
             vitals.stop()
+        stage.note_standstill(vitals.standstill_s())
         for problem in traffic.problems[:20]:
             stage.problem(problem)
         counted = count_events(server, GetEventStatsRequest()).total_events

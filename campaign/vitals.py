@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import statistics
 import threading
 import time
@@ -19,6 +20,7 @@ from tests.acceptance.started_server import StartedServer
 __all__ = ["Reading", "Vitals", "slope"]
 
 _MIB = 1024 * 1024
+_EVERY_S = 1.0
 
 
 class Reading(NamedTuple):
@@ -57,6 +59,11 @@ class Vitals:
         """What was read in this span of the steady clock."""
         return [reading for reading in self.readings if since_s <= reading.at_s < until_s]
 
+    def standstill_s(self) -> float:
+        """The longest time without a look beyond the second that is meant: then the machine stood still, not only the server."""
+        gaps = [later.at_s - earlier.at_s for earlier, later in itertools.pairwise(self.readings)]
+        return max(0.0, max(gaps, default=0.0) - _EVERY_S)
+
     def read(self) -> Reading:
         """Look now. Raises `RuntimeError` when no server runs."""
         if self.server.process is None:
@@ -86,7 +93,7 @@ class Vitals:
         return ", ".join(f"{name} {count}" for name, count in sorted(found.items()))
 
     def _watch(self) -> None:
-        while not self._stop.wait(1.0):
+        while not self._stop.wait(_EVERY_S):
             self.readings.append(self.read())
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -245,3 +246,35 @@ async def test_callers_who_do_not_read_cost_themselves(tmp_path: Path) -> None:
         finally:
             for writer in deaf:
                 writer.close()
+
+
+async def test_pages_of_callers_who_have_left_are_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who leaves costs no more, not even with further requests on its connection that the server has not read yet."""
+    async with serving(tmp_path) as served:
+        asked = 0
+        may_answer, query = asyncio.Event(), served.store.query
+
+        async def counted(*given: Any, **named: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            await may_answer.wait()
+            return await query(*given, **named)
+
+        monkeypatch.setattr(served.store, "query", counted)
+        stays = asyncio.create_task(served.http.get("/v1/events?page_size=1000"))
+        request = b"GET /v1/events?page_size=1000 HTTP/1.1\r\nhost: x\r\n\r\n"
+        leaving = [(await asyncio.open_connection("127.0.0.1", served.http_port))[1] for _ in range(3)]
+        async with asyncio.timeout(10):
+            for at_work, writer in enumerate(leaving, 2):
+                writer.write(2 * request)
+                while served.metric("chaukas_requests_in_flight", transport="http") < at_work:  # noqa: ASYNC110  nothing tells
+                    await asyncio.sleep(0.01)
+                writer.close()
+                await writer.wait_closed()
+        may_answer.set()
+        assert (await stays).is_success
+        async with asyncio.timeout(10):
+            while served.metric("chaukas_requests_in_flight", transport="http"):  # noqa: ASYNC110  nothing tells
+                await asyncio.sleep(0.01)
+        assert asked == 1
+        assert served.metric("chaukas_requests_total", transport="http", route="/v1/events", method="GET", status="499") == 3

@@ -185,6 +185,20 @@ async def test_a_client_that_stops_reading_is_dropped(tmp_path: Path) -> None:
             assert await again.ids(1) == ["after"]
 
 
+async def test_a_client_that_leaves_with_a_request_behind_it_is_let_go(tmp_path: Path) -> None:
+    """A further request on the connection of a tail does not hide that its client has gone."""
+    async with serving(tmp_path, tail_heartbeat_s=0.1) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.http_port)
+        writer.write(b"GET /v1/tail HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.write(b"GET /v1/healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        # The answer to the heartbeats goes on: the second request has been read by the next ones.
+        await reader.readuntil(b": waiting")
+        await reader.readuntil(b": waiting")
+        writer.close()
+        await _until(lambda: served.metric("chaukas_requests_in_flight", transport="http") == 0)
+
+
 async def test_a_stop_sends_clients_home(tmp_path: Path) -> None:
     """A server that stops ends quiet tails cleanly, does not wait for one that hangs, and the last id goes on afterwards."""
     async with serving(tmp_path, drain_s=20.0) as served:

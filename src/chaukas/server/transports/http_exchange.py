@@ -20,6 +20,7 @@ from chaukas.server.errors import (
     status_of,
 )
 from chaukas.server.telemetry import request_id_of
+from chaukas.server.transports.http_protocol import has_left
 from chaukas.server.wire.json_form import json_bytes
 
 __all__ = [
@@ -120,6 +121,8 @@ class Exchange:
 
     async def is_gone(self) -> bool:
         """Whether the caller has left; its body must have been read."""
+        if has_left(self.scope):
+            return True
         with anyio.CancelScope() as scope:
             # The question is whether there is a message now, not when there will be one.
             scope.cancel()

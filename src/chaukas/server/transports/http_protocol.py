@@ -2,11 +2,15 @@
 
 Without them one connection could make the server collect header lines until memory ends, or hold a socket for ever with
 half a request line.
+
+It also lets a request learn that its client has left when further requests stand behind it on the connection. uvicorn tells that
+only to the last of them, and does not even look while it has more to answer than one request.
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 
 from starlette.types import Scope
@@ -14,10 +18,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from chaukas.server.wire.json_form import json_bytes
 
-__all__ = ["abort_connection", "bounded_protocol"]
+__all__ = ["abort_connection", "bounded_protocol", "has_left"]
 
 #: Name of our extension in the ASGI scope.
-_ABORT = "chaukas.abort"
+_CONNECTION = "chaukas.connection"
+#: That the other side sends no more, though what it sent before is not read yet. Only Linux tells that.
+_POLL_LEFT = getattr(select, "POLLRDHUP", 0)
 
 _LINGER_S = 1.0
 
@@ -37,6 +43,8 @@ class _BoundedProtocol(HttpToolsProtocol):
     _too_large = False
     _refused = False
     _head_timer: asyncio.TimerHandle | None = None
+    #: The request that is being answered; `cycle` is the one that came last.
+    _running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -49,7 +57,33 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
+        self._tell_running()
         super().connection_lost(exc)
+
+    def has_left(self) -> bool:
+        """Whether the other side has closed the connection, even where that is not read yet because reading is paused.
+
+        Then the connection ends here too, and with it what waits behind the request that asks.
+        """
+        if self.transport.is_closing():
+            return True
+        connection = self.transport.get_extra_info("socket")
+        if connection is None:
+            return False
+        poll = select.poll()
+        poll.register(connection.fileno(), _POLL_LEFT)
+        if not poll.poll(0):
+            return False
+        # The event loop tells of the end only later; by then uvicorn would have missed an answer.
+        self._tell_running()
+        self.transport.abort()
+        return True
+
+    def _tell_running(self) -> None:
+        running = self._running
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         if self._refused or self.transport.is_closing():
@@ -74,7 +108,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {_ABORT: {"abort": self.transport.abort}}
+        self.scope["extensions"] = {_CONNECTION: {"abort": self.transport.abort, "has_left": self.has_left}}
         self._head_bytes = self._unparsed_bytes = 0
         self._start_head_timer()
 
@@ -88,7 +122,16 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_head_timer()
+        waits = self._is_answering()
         super().on_headers_complete()
+        if not waits:
+            self._running = self.cycle
+
+    def on_response_complete(self) -> None:
+        following = self.pipeline[-1][0] if self.pipeline else None
+        super().on_response_complete()
+        if following is not None:
+            self._running = following
 
     def on_body(self, body: bytes) -> None:
         self._unparsed_bytes = 0
@@ -140,9 +183,15 @@ class _BoundedProtocol(HttpToolsProtocol):
 
 def abort_connection(scope: Scope) -> None:
     """Close a request's connection at once; what its client did not read yet is thrown away instead of being kept for it."""
-    extension = scope.get("extensions", {}).get(_ABORT)
+    extension = scope.get("extensions", {}).get(_CONNECTION)
     if extension is not None:
         extension["abort"]()
+
+
+def has_left(scope: Scope) -> bool:
+    """Whether a request's client has closed the connection, as far as its server can tell."""
+    extension = scope.get("extensions", {}).get(_CONNECTION)
+    return extension is not None and bool(extension["has_left"]())
 
 
 def bounded_protocol(head_bytes_max: int, head_s: float) -> type[HttpToolsProtocol]:
