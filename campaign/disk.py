@@ -87,7 +87,9 @@ class _SizeLimit:
 
     def _limit(self, server: StartedServer, size_bytes: int) -> None:
         if server.process is not None:
-            psutil.Process(server.process.pid).rlimit(resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
+            served = psutil.Process(server.process.pid)
+            for process in (served, *served.children()):
+                process.rlimit(resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
 
 
 @contextlib.contextmanager
