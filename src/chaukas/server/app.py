@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -24,6 +23,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TextIO
 
+from chaukas.server.collector import calm_garbage_collector
 from chaukas.server.config import Address, Settings
 from chaukas.server.cursor import CursorSeal, kept_cursor_secret
 from chaukas.server.errors import ChaukasError
@@ -261,7 +261,7 @@ def run(settings: Settings, *, output: TextIO | None = None) -> int:
     Prints on `output` (standard output by default) where the server listens and what users of the SDK have to set. Raises what
     `ServerApp.start` raises.
     """
-    _calm_garbage_collector()
+    calm_garbage_collector()
     telemetry = Telemetry(log_level=settings.log_level, log_format=settings.log_format)
     handler = telemetry.capture_library_logs()
     try:
@@ -269,15 +269,6 @@ def run(settings: Settings, *, output: TextIO | None = None) -> int:
             return runner.run(_serve(ServerApp(settings, telemetry=telemetry), output or sys.stdout))
     finally:
         telemetry.release_library_logs(handler)
-
-
-def _calm_garbage_collector() -> None:
-    """Look for reference cycles more rarely: ingest makes and frees hundreds of thousands of objects a second, none in cycles.
-
-    The default looks after every 700 new objects, and at all objects again and again; that took 5 % of the time of ingest.
-    """
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 async def _serve(app: ServerApp, output: TextIO) -> int:

@@ -9,7 +9,6 @@ that ask a whole group of processes to end are for the server, which still has r
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ from collections.abc import Callable
 from io import BufferedReader
 from typing import Any, NoReturn
 
+from chaukas.server.collector import calm_garbage_collector
 from chaukas.server.errors import ChaukasError, StorageError
 from chaukas.server.storage.sqlite.record_writer import RecordWriter
 from chaukas.server.storage.sqlite.writer_frames import LENGTH, frame, pack_outcomes, unframe, unpack_items
@@ -43,7 +43,7 @@ def _serve(record: RecordWriter, server: socket.socket, questions: BufferedReade
     """Answer questions until there are no more, which is an `EOFError`."""
     verbs = _verbs(record)
     server.sendall(frame(_answer(record.open, ())))
-    gc.freeze()
+    calm_garbage_collector()
     while True:
         verb, arguments = _next(questions)
         server.sendall(frame(_answer(verbs[verb], arguments)))

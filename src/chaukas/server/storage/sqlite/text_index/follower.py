@@ -17,6 +17,7 @@ from pathlib import Path
 
 import apsw
 
+from chaukas.server.collector import calm_garbage_collector
 from chaukas.server.errors import ChaukasError
 from chaukas.server.storage.sqlite.text_index.feed import RecordFeed
 from chaukas.server.storage.sqlite.text_index.writer import TextIndexWriter
@@ -136,6 +137,7 @@ def _step_back() -> None:
 def main(arguments: list[str]) -> int:
     """Follow the record in the directory that the first argument names; exit status 0 at the end of input, 1 on a problem."""
     _step_back()
+    calm_garbage_collector()
 
     def report(line: str) -> None:
         sys.stdout.write(line + "\n")
