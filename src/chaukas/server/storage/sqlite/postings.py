@@ -64,7 +64,7 @@ def pack_prefixes(log_no: int, kind: int, keys: Iterable[int]) -> list[bytes]:
 class Postings:
     """The writer's side; readers see what it has committed, in the table and through `pending.PendingPostings`."""
 
-    def __init__(self, generation_postings: int = 131_072, *, run_postings: int = 8_192, merge_postings_min: int = 512) -> None:
+    def __init__(self, generation_postings: int = 65_536, *, run_postings: int = 8_192, merge_postings_min: int = 512) -> None:
         self._generation_postings = generation_postings
         self._run_postings = run_postings
         self._merge_postings_min = merge_postings_min

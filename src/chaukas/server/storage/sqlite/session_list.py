@@ -12,7 +12,6 @@ import apsw
 from chaukas.server.storage.contract import Position, SessionPlace, SessionRow, StoredEvent
 from chaukas.server.storage.sqlite.connection import fetch
 from chaukas.server.storage.sqlite.reader import EventQueries
-from chaukas.server.storage.sqlite.segments import SegmentReader
 from chaukas.spec.common.v1.events_pb2 import Event
 
 __all__ = ["SessionList"]
@@ -42,7 +41,7 @@ class SessionList:
     def __init__(self, database: apsw.Connection, queries: EventQueries) -> None:
         self._database = database
         self._queries = queries
-        self._segments = SegmentReader()
+        self._segments = queries.segments
 
     def sessions(
         self, tenant_id: str | None, project_id: str | None, limit: int, after: SessionPlace | None, session_id: str | None
