@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chaukas.server.explain.matching import SourceIndex, WordMatch, pieces_of
 from chaukas.server.explain.ordering import record_of
 from chaukas.server.explain.sources import Passage, PassageRole, passages_of
-from chaukas.server.explain.spelling import sentence_spans, values_of, weight_of, word_spans, words_of
+from chaukas.server.explain.spelling import sentence_spans, span_of_words, values_of, weight_of, word_spans, words_of
 from chaukas.spec.common.v1.events_pb2 import Event, EventType
 
 SENTENCE = "The courier left the parcel with a neighbour called Okafor in flat seven"
@@ -43,6 +45,33 @@ def test_words(text: str, words: list[str]):
     """Words are compared folded, also behind the escapes of a printed text, and each has its range in the recorded text."""
     assert words_of(text) == words
     assert [words_of(text[start:end])[0] for start, end in word_spans(text)] == words
+
+
+@given(
+    st.text(st.sampled_from("aB9_é\u00dfП京の✓—… .,-\n\u00a0\u0301"), max_size=40)
+    | st.text(st.characters(exclude_characters="\\"))
+)
+def test_words_and_their_places_agree(text: str):
+    """Whichever way a text is read, every word has the range that it stands in, one by one and all at once."""
+    words, spans = words_of(text), list(word_spans(text))
+    assert [words_of(text[start:end]) for start, end in spans] == [[word] for word in words]
+    for first in range(len(words)):
+        assert span_of_words(text, first, len(words)) == (spans[first][0], spans[-1][1])
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Paid. Refunding Maria Lopez now.", {"~refunding maria lopez", "~maria lopez"}),
+        ("Paid. Okafor", {"~okafor"}),
+        ("Paid. Okafor waits for Ines.", {"~ines"}),
+        ("Paid. Anna-Maria waits", set()),
+        ("Paid. Maria Lopez left.", {"~maria lopez"}),
+    ],
+)
+def test_names_at_the_beginning_of_a_sentence(text: str, names: set[str]):
+    """A capital that a sentence begins with makes no name, and a name behind it is not lost."""
+    assert set(keys_of(text)) == names
 
 
 @pytest.mark.parametrize(
@@ -109,7 +138,7 @@ def test_longest_match_with_exact_ranges():
     spans = word_spans(text)
     source_start, source_end = index.source_span(match)
     assert text[spans[match.start][0] : spans[match.end - 1][1]] == SENTENCE.upper()
-    assert index.sources[0].passage.text[source_start:source_end] == SENTENCE
+    assert index.sources.text[0][source_start:source_end] == SENTENCE
 
 
 def test_match_inside_long_texts():
@@ -136,7 +165,7 @@ def test_echoes_are_no_origins():
     passage = Passage("tool_response.output.id", "RF-70311", PassageRole.GIVEN, leaf=True)
     index.add(3, 0, 1, passage, pieces_of(passage.text), echoed={"=rf-70311"})
     assert not index.origins("=rf-70311")
-    assert [source.position for source in index.echoes("=rf-70311")] == [3]
+    assert [index.sources.position[number] for number in index.echoes("=rf-70311")] == [3]
 
 
 @pytest.mark.parametrize(

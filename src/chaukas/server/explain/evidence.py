@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 __all__ = ["Basis", "Evidence", "EvidenceGraph", "EvidenceType", "Place"]
 
@@ -27,8 +28,7 @@ class EvidenceType(StrEnum):
     TIME = "time"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where something stands: an event, a field's path, and characters `start`..`end` (half-open) of that field's text.
 
     `start` and `end` are None where the whole field is meant. A number in a Struct is read as JSON prints it.
@@ -40,8 +40,7 @@ class Place:
     end: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Basis:
+class Basis(NamedTuple):
     """One piece of evidence: `what` (an id, a value, a quotation as it stands in the effect) and where both sides have it.
 
     `by` is one of `span`, `parent`, `id`, `tool_call_id`, `handoff`, `document_id`, `policy_id` (explicit); `number`, `id`,
@@ -57,8 +56,7 @@ class Basis:
     alternatives: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """One edge: the event at `cause` led to the event at `effect`, as far as `bases` show. `ambiguous`: others fit as well."""
 
     type: EvidenceType
@@ -76,15 +74,18 @@ class Evidence:
         return any(basis.alternatives for basis in self.bases) and sum(alone.values()) < 1.0
 
 
-_STRENGTH = {kind: place for place, kind in enumerate(EvidenceType)}
+_KINDS = tuple(EvidenceType)
+_STRENGTH = {kind: place for place, kind in enumerate(_KINDS)}
 _BASES_MAX = 16
+_CAUSE_BITS, _STRENGTH_BITS = 40, 4
 
 
 @dataclass(slots=True)
 class EdgeDrafts:
     """Edges while they are collected; bases of the same pair and type come together, the first ones stay."""
 
-    _bases: dict[tuple[int, int, EvidenceType], list[Basis]] = field(default_factory=dict)
+    #: `effect << 44 | strength << 40 | cause` -> what the edge rests on; most edges have one basis, which stands there alone.
+    _bases: dict[int, Basis | list[Basis]] = field(default_factory=dict)
     _causes: dict[int, set[int]] = field(default_factory=dict)
 
     def add(self, kind: EvidenceType, basis: Basis) -> None:
@@ -92,8 +93,14 @@ class EdgeDrafts:
         cause, effect = basis.cause.position, basis.effect.position
         if cause == effect:
             return
-        bases = self._bases.setdefault((effect, cause, kind), [])
-        if len(bases) < _BASES_MAX and basis not in bases:
+        key = (effect << _STRENGTH_BITS | _STRENGTH[kind]) << _CAUSE_BITS | cause
+        bases = self._bases.get(key)
+        if bases is None:
+            self._bases[key] = basis
+        elif not isinstance(bases, list):
+            if bases != basis:
+                self._bases[key] = [bases, basis]
+        elif len(bases) < _BASES_MAX and basis not in bases:
             bases.append(basis)
         if basis.by != "parent":
             self._causes.setdefault(effect, set()).add(cause)
@@ -104,8 +111,14 @@ class EdgeDrafts:
 
     def frozen(self) -> tuple[Evidence, ...]:
         """The edges by effect, strength and cause."""
-        keys = sorted(self._bases, key=lambda key: (key[0], _STRENGTH[key[2]], key[1]))
-        return tuple(Evidence(kind, cause, effect, tuple(self._bases[effect, cause, kind])) for effect, cause, kind in keys)
+        edges = []
+        for key in sorted(self._bases):
+            bases = self._bases[key]
+            left = key >> _CAUSE_BITS
+            kind, effect = _KINDS[left & (1 << _STRENGTH_BITS) - 1], left >> _STRENGTH_BITS
+            cause = key & (1 << _CAUSE_BITS) - 1
+            edges.append(Evidence(kind, cause, effect, tuple(bases) if isinstance(bases, list) else (bases,)))
+        return tuple(edges)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from chaukas.server.explain.contents import output_text
 from chaukas.server.explain.evidence import Basis, EdgeDrafts, EvidenceGraph, EvidenceType, Place
 from chaukas.server.explain.links import add_explicit, add_order
-from chaukas.server.explain.matching import Source, SourceIndex
+from chaukas.server.explain.matching import SourceIndex
 from chaukas.server.explain.model import Edge, EventRow, Explanation, Nesting, StepKind
 from chaukas.server.explain.model_calls import ModelCalls
 from chaukas.server.explain.prompt_context import PromptReader, WholeTexts
@@ -53,18 +53,18 @@ class Evidenced:
         self.step_of = step_of
         self._by_word: dict[str, list[int]] | None = None
 
-    def sources_with(self, words: Sequence[str]) -> list[Source]:
+    def sources_with(self, words: Sequence[str]) -> Sequence[int]:
         """The sources that may have all of these words: those of the rarest one. The directory is made when first asked for."""
         if self._by_word is None:
             self._by_word = {}
-            for source in self.index.sources:
-                for word in dict.fromkeys(words_of(source.passage.text)):
+            for number, text in enumerate(self.index.sources.text):
+                for word in dict.fromkeys(words_of(text)):
                     if weight_of_word(word):
                         places = self._by_word.setdefault(word, [])
                         if len(places) < _WORD_SOURCES_MAX:
-                            places.append(source.number)
+                            places.append(number)
         lists = [self._by_word.get(word, []) for word in words if weight_of_word(word)]
-        return [self.index.sources[number] for number in min(lists, key=len, default=[])]
+        return min(lists, key=len, default=[])
 
 
 def evidence_of(explanation: Explanation) -> EvidenceGraph:
@@ -186,11 +186,11 @@ class _Builder:
         """An output that is, as a whole, what the model answered, and an error that is the failed step's: short ones too."""
         copied = False
         for passage, _ in readings:
-            for position, field in self._wholes.text(~run, passage.text)[-1:]:
-                if self.step_of[position] != self.step_of[row.position]:
-                    cause, effect = Place(position, field), passage.place(row.position, 0, len(passage.text))
-                    self.edges.add(EvidenceType.CONTENT, Basis("text", passage.text[:_QUOTE_MAX], cause, effect))
-                    copied = True
+            whole = self._wholes.text(~run, passage.text)
+            if whole is not None and self.step_of[whole.position] != self.step_of[row.position]:
+                cause, effect = Place(whole.position, whole.field), passage.place(row.position, 0, len(passage.text))
+                self.edges.add(EvidenceType.CONTENT, Basis("text", passage.text[:_QUOTE_MAX], cause, effect))
+                copied = True
         return copied
 
     def _cite(self, row: EventRow, readings: Iterable[Reading]) -> None:

@@ -9,16 +9,17 @@ for nothing. That something is found does not make it true, nor that it is not f
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from chaukas.server.explain.evidence import Place
 from chaukas.server.explain.evidence_graph import Evidenced
-from chaukas.server.explain.matching import Pieces, Source
+from chaukas.server.explain.matching import Pieces
 from chaukas.server.explain.model import Edge, EventRef, EventRow, StepKind
 from chaukas.server.explain.sources import Passage, PassageRole, passages_of
-from chaukas.server.explain.spelling import Value, sentence_spans, weight_of_word, word_spans, words_of
+from chaukas.server.explain.spelling import Value, sentence_spans, span_of_words, weight_of_word, word_spans, words_of
 
 __all__ = ["GroundedItem", "GroundedPart", "Grounding", "ItemKind", "Verdict", "ground", "groundable"]
 
@@ -134,15 +135,23 @@ def _weights(text: str, words: Sequence[str], items: Sequence[GroundedItem]) -> 
     """What the found words of a text weigh, and all of them."""
     if not items:
         return 0.0, sum(map(weight_of_word, words), 0.0)
-    covered = total = 0.0
-    for word, (first, last) in zip(words, word_spans(text), strict=True):
-        around = [item for item in items if item.start <= first and last <= item.end]
-        weight = 1.0 if any(item.strict for item in around) else weight_of_word(word)
-        total += weight
-        # A word inside something that is held to exact match, and was not found, is not saved by the words around it.
-        if any(item.found for item in around) and all(item.found for item in around if item.strict):
-            covered += weight
-    return covered, total
+    spans = word_spans(text)
+    starts, ends = [start for start, _ in spans], [end for _, end in spans]
+    weights = list(map(weight_of_word, words))
+    found, missed = bytearray(len(words)), bytearray(len(words))
+    for item in items:
+        places = range(bisect_left(starts, item.start), bisect_right(ends, item.end))
+        for place in places:
+            if item.found:
+                found[place] = 1
+            if item.strict:
+                weights[place] = 1.0
+                missed[place] |= not item.found
+    # A word inside something that is held to exact match, and was not found, is not saved by the words around it.
+    covered = sum(
+        (weight for weight, is_found, is_missed in zip(weights, found, missed, strict=True) if is_found > is_missed), 0.0
+    )
+    return covered, sum(weights, 0.0)
 
 
 def _verdict(items: Sequence[GroundedItem], share: float, total: float) -> Verdict:
@@ -192,13 +201,14 @@ class _Sources:
         self._step = evidenced.step_of[position]
         self._run = evidenced.explanation.steps[self._step].run
 
-    def _fits(self, source: Source) -> bool:
-        return source.position < self._position and source.step != self._step and source.passage.role in _SUPPORTING
+    def _fits(self, source: int) -> bool:
+        known = self._index.sources
+        return known.position[source] < self._position and known.step[source] != self._step and known.role[source] in _SUPPORTING
 
-    def _room(self, source: Source) -> tuple[int, int]:
-        kin = self._evidenced.kin
-        near = 0 if source.run == self._run else 1 if kin[source.run] == kin[self._run] else 2
-        return near, source.position
+    def _room(self, source: int) -> tuple[int, int]:
+        kin, run = self._evidenced.kin, self._index.sources.run[source]
+        near = 0 if run == self._run else 1 if kin[run] == kin[self._run] else 2
+        return near, self._index.sources.position[source]
 
     def pieces_of(self, text: str) -> Pieces:
         """A text taken apart."""
@@ -208,13 +218,12 @@ class _Sources:
         """Where a value stands: in the nearest sources first, and where it came in before where it was repeated."""
         sources = [source for source in (*self._index.origins(key), *self._index.echoes(key)) if self._fits(source)]
         sources.sort(key=self._room)
-        return tuple(
-            source.passage.place(source.position, *self._index.value_span(source, key)) for source in sources[:_PLACES_MAX]
-        )
+        place = self._index.sources.place
+        return tuple(place(source, *self._index.value_span(source, key)) for source in sources[:_PLACES_MAX])
 
     def words(self, text: str, pieces: Pieces, *, leaf: bool) -> list[GroundedItem]:
         """Runs of four words and more that a source has, the longest first where they overlap; a short value as a whole."""
-        matches = [match for match in self._index.word_matches(pieces, self._fits) if match.weight > 0]
+        matches = self._index.word_matches(pieces, self._fits)
         matches.sort(key=lambda match: (match.start - match.end, self._room(match.source)))
         spans = word_spans(text) if matches else []
         taken: list[tuple[int, int]] = []
@@ -222,9 +231,11 @@ class _Sources:
         for match in matches:
             if any(start <= match.start and match.end <= end for start, end in taken):
                 continue
+            if not any(map(weight_of_word, pieces.words[match.start : match.end])):
+                continue
             taken.append((match.start, match.end))
             start, end = spans[match.start][0], spans[match.end - 1][1]
-            place = match.source.passage.place(match.source.position, *self._index.source_span(match))
+            place = self._index.sources.place(match.source, *self._index.source_span(match))
             found.append(GroundedItem(ItemKind.WORDS, text[start:end], start, end, (place,)))
         if leaf and not found and len(pieces.words) < 4 and sum(map(weight_of_word, pieces.words)) > 0:
             places = self.phrase(text)
@@ -239,11 +250,11 @@ class _Sources:
         candidates.sort(key=self._room)
         places: list[Place] = []
         for source in candidates:
-            others = self._index.words(source.number)
-            start = _find(others, words)
+            start = _find(self._index.words(source), words)
             if start >= 0:
-                spans = word_spans(source.passage.text)
-                places.append(Place(source.position, source.passage.field, spans[start][0], spans[start + len(words) - 1][1]))
+                known = self._index.sources
+                span = span_of_words(known.text[source], start, start + len(words))
+                places.append(Place(known.position[source], known.field[source], *span))
                 if len(places) == _PLACES_MAX:
                     break
         return tuple(places)

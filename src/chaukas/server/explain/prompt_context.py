@@ -17,17 +17,18 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 from google.protobuf import struct_pb2
 
 from chaukas.server.explain.evidence import Basis, EdgeDrafts, EvidenceType, Place
-from chaukas.server.explain.matching import Pieces, Source, SourceIndex
+from chaukas.server.explain.matching import Pieces, SourceIndex
 from chaukas.server.explain.model import EventRow
 from chaukas.server.explain.model_calls import Signature, signature_of_json
 from chaukas.server.explain.sources import Passage, PassageRole, value_leaves
 from chaukas.server.explain.spelling import weight_of
 
-__all__ = ["PromptReader", "WholeTexts"]
+__all__ = ["PromptReader", "Whole", "WholeTexts"]
 
 _LIST_KEYS = ("messages", "input", "contents", "prompt")
 _STANDING = frozenset({"system", "developer"})
@@ -36,15 +37,19 @@ _OWN = frozenset({"assistant", "model", "ai", "call"})
 _RESULT_IDS = ("tool_call_id", "call_id", "tool_use_id")
 _PRINTED_MAX = 1_000_000
 #: A backslash that Python would warn about: such a text was not printed by Python.
-_NO_ESCAPE = re.compile(r"""(?<!\\)(?:\\\\)*\\[^\\'"abfnrtvxuUN0-7\n]""")
+_NO_ESCAPE = re.compile(r"""\\(?<!\\\\)(?:\\\\)*[^\\'"abfnrtvxuUN0-7\n]""")
 _CANDIDATES_MAX = 3
 _SCORE_MIN = 1.0
 _SHARE_MIN = 0.5
 _COMMON_MIN = 3
 
+_Key = TypeVar("_Key")
 
-#: Position and field of the events that hold something, the oldest first.
-_Held = tuple[tuple[int, str], ...]
+
+#: The last events that hold something, the oldest first, each `position << 24 | number of its field's path`. Most texts are held
+#: by one, which stands there alone: tuples around it are what Python's garbage collector would spend its time with.
+_Held = int | tuple[int, ...]
+_FIELD_BITS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,50 +71,71 @@ class _Origin:
     alternatives: int
 
 
+class Whole(NamedTuple):
+    """An event that holds something whole, and how many other ones did of late."""
+
+    position: int
+    field: str
+    alternatives: int
+
+
 class WholeTexts:
     """Texts that are known whole, and results of tools by their values, whatever the order of keys; the latest events of each."""
 
     def __init__(self) -> None:
-        #: Tuples, not lists: there are many, and Python's garbage collector need not look at these again.
-        self._texts: dict[tuple[int, str], _Held] = {}
-        self._results: dict[tuple[int, Signature], _Held] = {}
+        self._texts: defaultdict[int, dict[str, _Held]] = defaultdict(dict)
+        self._results: defaultdict[int, dict[Signature, _Held]] = defaultdict(dict)
+        #: Path of a field -> its number, and back.
+        self._field_numbers: dict[str, int] = {}
+        self._fields: list[str] = []
         self._result_ids: dict[tuple[int, str], tuple[int, str]] = {}
 
     def add_text(self, group: int, text: str, position: int, field: str) -> None:
         """Remember a text that an event holds; blanks around it do not count."""
         text = text.strip()
         if text:
-            key = (group, text)
-            self._texts[key] = _kept(self._texts.get(key), position, field)
+            self._hold(self._texts[group], text, position, field)
 
     def add_result(self, group: int, signature: Signature, position: int, field: str) -> None:
         """Remember the values of a tool's result."""
         if signature:
-            key = (group, signature)
-            self._results[key] = _kept(self._results.get(key), position, field)
+            self._hold(self._results[group], signature, position, field)
 
     def add_result_id(self, group: int, call_id: str, position: int, field: str) -> None:
         """Remember which event holds the result of a call."""
         if call_id:
             self._result_ids[group, call_id] = (position, field)
 
-    def text(self, group: int, text: str) -> _Held:
-        """The events that hold this text, the oldest first."""
-        return self._texts.get((group, text.strip()), ())
+    def text(self, group: int, text: str) -> Whole | None:
+        """The latest event that holds this text."""
+        return self._latest(self._texts[group].get(text.strip()))
 
-    def result(self, group: int, text: str) -> _Held:
-        """The events that hold a result with the values of a JSON text."""
+    def result(self, group: int, text: str) -> Whole | None:
+        """The latest event that holds a result with the values of a JSON text."""
         signature = signature_of_json(text)
-        return self._results.get((group, signature), ()) if signature else ()
+        return self._latest(self._results[group].get(signature)) if signature else None
 
     def result_of_id(self, group: int, call_id: str) -> tuple[int, str] | None:
         """The event that holds the result of a call."""
         return self._result_ids.get((group, call_id)) if call_id else None
 
+    def _hold(self, known: dict[_Key, _Held], key: _Key, position: int, field: str) -> None:
+        number = self._field_numbers.setdefault(field, len(self._fields))
+        if number == len(self._fields):
+            self._fields.append(field)
+        here = position << _FIELD_BITS | number
+        before = known.get(key)
+        if before is None:
+            known[key] = here
+        else:
+            known[key] = (before, here) if isinstance(before, int) else (*before[-_CANDIDATES_MAX:], here)
 
-def _kept(known: _Held | None, position: int, field: str) -> _Held:
-    held = (position, field)
-    return (held,) if known is None else (*known[-_CANDIDATES_MAX:], held)
+    def _latest(self, held: _Held | None) -> Whole | None:
+        if held is None:
+            return None
+        places = (held,) if isinstance(held, int) else held
+        events = {place >> _FIELD_BITS for place in places}
+        return Whole(places[-1] >> _FIELD_BITS, self._fields[places[-1] & (1 << _FIELD_BITS) - 1], len(events) - 1)
 
 
 class PromptReader:
@@ -180,9 +206,8 @@ class PromptReader:
     def _origins_of(self, message: _Message, row: EventRow, run: int, group: int, step: int) -> tuple[_Origin, ...]:
         for by, look in (("text", self._wholes.text), ("values", self._wholes.result)):
             found = look(group, message.inner)
-            if found:
-                position, field = found[-1]
-                return (_Origin(position, field, by, len({other for other, _ in found}) - 1),)
+            if found is not None:
+                return (_Origin(found.position, found.field, by, found.alternatives),)
         if message.role in _OWN:
             return ()
         pieces = self._index.pieces_of(message.inner)
@@ -196,20 +221,27 @@ class PromptReader:
 
     def _scored(self, pieces: Pieces, position: int) -> tuple[_Origin, ...]:
         """The event that most of a text leads to, when that is at least half of it; several when they are equal."""
+        sources = self._index.sources
         scores: defaultdict[int, float] = defaultdict(float)
         fields: dict[int, str] = {}
         for value in {value.key: value for value in pieces.values}.values():
-            nearby: dict[int, Source] = {}
+            nearby: dict[int, int] = {}
             for source in (*self._index.origins(value.key), *self._index.echoes(value.key)):
-                if source.position < position and source.passage.role is not PassageRole.ASKED:
-                    nearby.setdefault(source.position, source)
+                place = sources.position[source]
+                if place < position and sources.role[source] is not PassageRole.ASKED:
+                    nearby.setdefault(place, source)
             for place, source in nearby.items():
                 scores[place] += value.weight
-                fields.setdefault(place, source.passage.field)
-        for match in self._index.word_matches(pieces):
-            if match.source.position < position and match.weight >= _COMMON_MIN:
-                scores[match.source.position] += match.weight
-                fields.setdefault(match.source.position, match.source.passage.field)
+                fields.setdefault(place, sources.field[source])
+        weights: dict[tuple[int, int], float] = {}
+        for source, start, end, _ in self._index.word_matches(pieces):
+            weight = weights.get((start, end))
+            if weight is None:
+                weight = weights[start, end] = weight_of(pieces.words[start:end])
+            place = sources.position[source]
+            if place < position and weight >= _COMMON_MIN:
+                scores[place] += weight
+                fields.setdefault(place, sources.field[source])
         if not scores:
             return ()
         best = max(scores.values())

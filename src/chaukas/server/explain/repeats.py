@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from chaukas.server.explain.evidence import Basis, EdgeDrafts, EvidenceType
-from chaukas.server.explain.matching import Pieces, Source, SourceIndex, WordMatch
+from chaukas.server.explain.matching import Pieces, SourceIndex, WordMatch
 from chaukas.server.explain.model import EventRow, StepKind
 from chaukas.server.explain.sources import Passage, PassageRole
 from chaukas.server.explain.spelling import Value, sentence_spans, values_of, weight_of, word_spans
@@ -85,16 +85,17 @@ class Repeats:
                 for hit in found:
                     self._edges.add(hit.kind, hit.basis)
 
-    def _nearest(
-        self, sources: Iterable[Source], run: int, step: int, position: int, allowed: frozenset[int] | None
-    ) -> list[Source]:
+    def _nearest(self, numbers: Iterable[int], run: int, step: int, position: int, allowed: frozenset[int] | None) -> list[int]:
         """The sources of the nearest room, one for each event; none when there are too many."""
-        rooms: tuple[dict[int, Source], ...] = ({}, {}, {})
-        for source in sources:
-            if source.step == step or source.position >= position or (allowed is not None and source.step not in allowed):
+        rooms: tuple[dict[int, int], ...] = ({}, {}, {})
+        sources, kin = self._index.sources, self._kin
+        for number in numbers:
+            other_step, other = sources.step[number], sources.position[number]
+            if other_step == step or other >= position or (allowed is not None and other_step not in allowed):
                 continue
-            near = 0 if source.run == run else 1 if self._kin[source.run] == self._kin[run] else 2
-            rooms[near].setdefault(source.position, source)
+            other_run = sources.run[number]
+            near = 0 if other_run == run else 1 if kin[other_run] == kin[run] else 2
+            rooms[near].setdefault(other, number)
         for room in rooms:
             if room:
                 return list(room.values()) if len(room) <= _ORIGINS_MAX else []
@@ -113,10 +114,11 @@ class Repeats:
         for value in values:
             if value.key in self._common or not self._index.has_origin(value.key):
                 continue
-            sources = self._index.origins(value.key)
+            numbers = self._index.origins(value.key)
             cited = passage.role is PassageRole.NAMED
-            named = [source for source in sources if cited or source.passage.role is PassageRole.NAMED]
-            others = [source for source in sources if not cited and source.passage.role is not PassageRole.NAMED]
+            roles = self._index.sources.role
+            named = [number for number in numbers if cited or roles[number] is PassageRole.NAMED]
+            others = [number for number in numbers if not cited and roles[number] is not PassageRole.NAMED]
             effect = passage.place(row.position, value.start, value.end)
             what = passage.text[value.start : value.end]
             weight = _leaf_weight(value, passage)
@@ -125,14 +127,12 @@ class Repeats:
                 (EvidenceType.EXPLICIT, "document_id", named),
             ):
                 nearest = self._nearest(group, run, step, row.position, allowed) if group else []
-                for source in nearest:
-                    start, end = self._index.value_span(source, value.key)
-                    cause = source.passage.place(source.position, start, end)
+                for number in nearest:
+                    cause = self._index.sources.place(number, *self._index.value_span(number, value.key))
                     proof = 1.0 if kind is EvidenceType.EXPLICIT else weight
                     basis = Basis(by, what, cause, effect, proof, len(nearest) - 1)
-                    hits[source.position if kind is EvidenceType.CONTENT else ~source.position].append(
-                        _Hit(basis, kind, value.key)
-                    )
+                    at = cause.position
+                    hits[at if kind is EvidenceType.CONTENT else ~at].append(_Hit(basis, kind, value.key))
 
     def _prose(
         self,
@@ -156,51 +156,54 @@ class Repeats:
             group = [
                 match
                 for match in groups[start, end]
-                if not (held := holders[_made(match)])[start] or held[start] != held[end - 1]
+                if not (held := holders[self._made(match)])[start] or held[start] != held[end - 1]
             ]
             if not group:
                 continue
             nearest = self._nearest((match.source for match in group), run, step, row.position, allowed)
-            chosen = {source.number for source in nearest}
+            chosen = set(nearest)
             first, last = spans[start][0], spans[end - 1][1]
             whole = passage.leaf and end - start == len(pieces.words)
+            weight = weight_of(pieces.words[start:end])
             matches = [
                 match
                 for match in group
-                if match.source.number in chosen and self._proves(match, text, (first, last), whole=whole)
+                if match.source in chosen and self._proves(match, weight, text, (first, last), whole=whole)
             ]
             if not matches or _weight_beside_values(pieces, spans, start, end) < _BESIDE_WEIGHT_MIN:
                 continue  # the words of ids and names count as values
-            for held in (holders[True],) if all(map(_made, matches)) else holders.values():
+            for held in (holders[True],) if all(map(self._made, matches)) else holders.values():
                 for place in range(start, end):
                     held[place] = held[place] or taken
             effect = passage.place(row.position, first, last)
             what = text[first:last][:_QUOTE_MAX]
             for match in matches:
-                cause = match.source.passage.place(match.source.position, *self._index.source_span(match))
-                basis = Basis("quote", what, cause, effect, match.weight, len(matches) - 1)
-                hits[match.source.position].append(_Hit(basis, EvidenceType.CONTENT, (start, end)))
+                cause = self._index.sources.place(match.source, *self._index.source_span(match))
+                basis = Basis("quote", what, cause, effect, weight, len(matches) - 1)
+                hits[cause.position].append(_Hit(basis, EvidenceType.CONTENT, (start, end)))
 
     def _groups(self, pieces: Pieces, run: int) -> dict[tuple[int, int], list[WordMatch]]:
         """The word matches of a text that prove anything, by the words that they cover."""
         groups: defaultdict[tuple[int, int], list[WordMatch]] = defaultdict(list)
+        runs = self._index.sources.run
         for match in self._index.word_matches(pieces):
             # An agent that says the same in every answer does not quote itself.
-            if match.weight >= _SENTENCE_WEIGHT_MIN and not (_made(match) and match.source.run != run):
+            if runs[match.source] == run or not self._made(match):
                 groups[match.start, match.end].append(match)
-        return groups
+        return {
+            span: matches for span, matches in groups.items() if weight_of(pieces.words[slice(*span)]) >= _SENTENCE_WEIGHT_MIN
+        }
 
-    def _proves(self, match: WordMatch, text: str, span: tuple[int, int], *, whole: bool) -> bool:
+    def _proves(self, match: WordMatch, weight: float, text: str, span: tuple[int, int], *, whole: bool) -> bool:
         """Whether words in a row are a copy: enough telling words, or fewer when they are a whole sentence or value."""
-        if match.weight >= _PROSE_WEIGHT_MIN and match.end - match.start >= _PROSE_WORDS_MIN:
+        if weight >= _PROSE_WEIGHT_MIN and match.end - match.start >= _PROSE_WORDS_MIN:
             return True
         if not (whole or _is_sentence(text, *span)):
             return False
-        return _is_sentence(match.source.passage.text, *self._index.source_span(match))
+        return _is_sentence(self._index.sources.text[match.source], *self._index.source_span(match))
 
-
-def _made(match: WordMatch) -> bool:
-    return match.source.passage.role is PassageRole.MADE
+    def _made(self, match: WordMatch) -> bool:
+        return self._index.sources.role[match.source] is PassageRole.MADE
 
 
 def _weight_beside_values(pieces: Pieces, spans: Sequence[tuple[int, int]], start: int, end: int) -> float:

@@ -132,7 +132,7 @@ def _add(found: Requests, call: struct_pb2.Struct) -> None:
 
 
 def _read_printed(found: Requests, text: str) -> bool:
-    if _PRINTED_CALL.search(text) is None:
+    if ("tool" not in text and "function" not in text) or _PRINTED_CALL.search(text) is None:
         return False
     names = _PRINTED_NAME.findall(text)
     found.names.update(names)

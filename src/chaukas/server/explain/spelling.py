@@ -15,15 +15,29 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from chaukas.server.explain.common_words import FUNCTION_WORDS, NO_NAMES, ROUTINE_WORDS
 
-__all__ = ["Value", "normalised", "sentence_spans", "values_of", "weight_of", "weight_of_word", "word_spans", "words_of"]
+__all__ = [
+    "Value",
+    "normalised",
+    "sentence_spans",
+    "span_of_words",
+    "values_of",
+    "weight_of",
+    "weight_of_word",
+    "word_spans",
+    "words_of",
+]
 
 _SINGLE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u318f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
 _MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0903\u093a-\u094f\u0981-\u0983\u09bc-\u09cd\u0a01-\u0dff"
-_ASCII_WORD = re.compile(r"[a-z0-9]+")
+_ASCII_WORD = re.compile(r"[A-Za-z0-9]+")
+#: What of a byte belongs to a word, in small letters; all else is a blank.
+_ASCII_FOLDED = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else 32 for code in range(256))
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _WORD = re.compile(rf"[{_SINGLE}]|(?:[^\W_{_SINGLE}]|[{_MARKS}])+")
 _ESCAPE = re.compile(r"""\\(?:[nrtbf"'/\\])""")
 _ESCAPED_WORD = re.compile(rf"[{_SINGLE}]|(?:[^\W_{_SINGLE}]|[{_MARKS}]|\\u[0-9a-fA-F]{{4}})+")
@@ -34,16 +48,20 @@ _BLANKS = "  "
 _BETWEEN = r"""\s"'`(){}\[\]<>;|=\u201c-\u201e\u00ab\u00bb\u2018\u2019\uff08\uff09\u300c\u300d\u3001\u3002"""
 _TELLING = re.compile(r"[0-9@/_]")
 #: The characters around a telling one, which with it may be a value.
-_PIECE_HEAD = re.compile(rf"[^{_BETWEEN}]")
-_PIECE_TAIL = re.compile(rf"[^{_BETWEEN}]*+")
+_PIECE = re.compile(rf"[^{_BETWEEN}]*+")
+_PIECE_CHARS = 32
 _LETTER = "0-9A-Za-z\u00c0-\u024f\u0370-\u052f"
 _COMPOUND = re.compile(rf"[{_LETTER}]+(?:(?:[-_.:/@#+%&~]+|(?<=[0-9]),(?=[0-9]{{1,3}}(?![0-9])))[{_LETTER}]+)*")
 _CAPITAL = "A-Z\u00c0-\u00d6\u00d8-\u00de\u0141\u015a\u0160\u017b\u017d\u010c\u0391-\u03a9\u0410-\u042f"
-_NAME = re.compile(
-    rf"(?<![\w\\@/.-])[{_CAPITAL}][^\W\d_]+(?:(?: (?:de|do|da|dos|del|di|la|le|von|van|der|den|of))?[ -][{_CAPITAL}][^\W\d_]+)*"
-)
 #: What a sentence begins after; blanks between do not count.
 _SENTENCE_MARKS = frozenset('.!?:…\n"“„*#>•-')
+_NAME_GOES_ON = rf"(?: (?:de|do|da|dos|del|di|la|le|von|van|der|den|of))?[ -][{_CAPITAL}][^\W\d_]+"
+#: The capital comes first, and what must not stand before it is asked then: so the search goes from capital to capital. A lone
+#: word behind a full stop and a blank, which is nobody's name (see `_add_names`), is not even found.
+_NAME = re.compile(
+    rf"[{_CAPITAL}](?<![\w\\@/.-][{_CAPITAL}])"
+    rf"(?:(?<![.!?:] [{_CAPITAL}])[^\W\d_]++(?:{_NAME_GOES_ON})*+|[^\W\d_]++(?:(?:{_NAME_GOES_ON})++|\Z))"
+)
 _STOPS = "\u3002\uff01\uff1f"  # the full stops, exclamation and question marks of Chinese and Japanese
 _CLOSERS = r"\"')\]\u201d\u00bb*"
 #: Up to a stop that blanks follow; a stop inside a number or an address ends nothing.
@@ -81,8 +99,9 @@ def words_of(text: str) -> list[str]:
         text = _ESCAPE.sub(_BLANKS, text)
         if "\\u" in text:
             return list(map(normalised, _ESCAPED_WORD.findall(text)))
-    if text.isascii():
-        return _ASCII_WORD.findall(text.lower())
+    # Signs that are no part of a word (a dash, a check mark, an emoji) are a blank, and most texts have no other.
+    if text.isascii() or not any(map(_WORD.match, set(_NOT_ASCII.findall(text)))):
+        return text.encode("ascii", "replace").translate(_ASCII_FOLDED).decode("ascii").split()
     return [word.lower() if word.isascii() else _folded(word) for word in _WORD.findall(text)]
 
 
@@ -93,8 +112,23 @@ def word_spans(text: str) -> list[tuple[int, int]]:
         pattern = _ESCAPED_WORD if "\\u" in text else _WORD
         return [match.span() for match in pattern.finditer(text)]
     if text.isascii():
-        return [match.span() for match in _ASCII_WORD.finditer(text.lower())]
+        return [match.span() for match in _ASCII_WORD.finditer(text)]
     return [match.span() for match in _WORD.finditer(text)]
+
+
+def span_of_words(text: str, first: int, last: int) -> tuple[int, int]:
+    """Where the words `first` (from 0) to `last` (without it) of a text stand, in characters."""
+    pattern = _ASCII_WORD
+    if "\\" in text:
+        text = _ESCAPE.sub(_BLANKS, text)
+        pattern = _ESCAPED_WORD if "\\u" in text else _WORD
+    elif not text.isascii():
+        pattern = _WORD
+    matches = islice(pattern.finditer(text), first, last)
+    start, end = next(matches).span()
+    for match in matches:
+        end = match.end()
+    return start, end
 
 
 def normalised(word: str) -> str:
@@ -150,10 +184,8 @@ def values_of(text: str) -> list[Value]:
     telling = _TELLING.search(text)
     end = 0
     while telling is not None:
-        start = telling.start()
-        while start > end and _PIECE_HEAD.match(text, start - 1):
-            start -= 1
-        end = _PIECE_TAIL.match(text, telling.end()).end()  # type: ignore[union-attr]  # it matches everywhere
+        start = _piece_start(text, end, telling.start())
+        end = _PIECE.match(text, telling.end()).end()  # type: ignore[union-attr]  # it matches everywhere
         for match in _COMPOUND.finditer(text, start, end):
             compound = match[0]
             if len(compound) <= _LENGTH_MAX:
@@ -166,6 +198,17 @@ def values_of(text: str) -> list[Value]:
         if count and len(found) > count:
             found.sort(key=_start)
     return found
+
+
+def _piece_start(text: str, first: int, start: int) -> int:
+    """Where the piece begins that stands before `start`, not before `first`. Read backwards, some characters at a time."""
+    while start > first:
+        before = text[max(first, start - _PIECE_CHARS) : start]
+        count = _PIECE.match(before[::-1]).end()  # type: ignore[union-attr]  # it matches everywhere
+        start -= count
+        if count < len(before):
+            break
+    return start
 
 
 def _values_behind_escapes(text: str) -> list[Value]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from chaukas.server.explain.evidence import Basis, Evidence, EvidenceGraph, EvidenceType
 from chaukas.server.explain.model import Edge, EventRef, Explanation, StepKind
@@ -154,7 +154,7 @@ class _Neighbours:
 
 
 def _moved(edge: Evidence, position: int) -> Evidence:
-    bases = tuple(replace(basis, effect=replace(basis.effect, position=position)) for basis in edge.bases)
+    bases = tuple(basis._replace(effect=basis.effect._replace(position=position)) for basis in edge.bases)
     return Evidence(edge.type, edge.cause, position, bases)
 
 
