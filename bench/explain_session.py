@@ -45,6 +45,8 @@ _SESSION_ID = "00000004-0000-4000-8000-000000000001"
 _ID_FIELDS = ("event_id", "span_id", "parent_span_id", "trace_id", "invocation_id")
 #: From one copy of the recordings to the next.
 _COPY_S = 86_400
+#: 5,000 events, for which a text of the workload is long enough.
+_STRETCH_SESSIONS = 250
 _DEMO_AT_NS = 1_790_000_000 * 1_000_000_000
 #: Small sessions are explained again until so much processor time is used; the median counts.
 _BUDGET_S, _REPEATS_MAX = 2.0, 25
@@ -80,12 +82,14 @@ def _recorded() -> Iterator[Event]:
 
 
 def _workload() -> Iterator[Event]:
-    workload = Workload(WorkloadSpec())
-    for number in itertools.count():
-        for raw in workload.events(number):
-            event = Event.FromString(raw)
-            event.session_id = _SESSION_ID
-            yield event
+    """Each stretch is cut from a text of its own: from a single one, a long session would repeat every passage many times."""
+    for stretch in itertools.count():
+        workload = Workload(WorkloadSpec(seed=1 + stretch))
+        for number in range(stretch * _STRETCH_SESSIONS, (stretch + 1) * _STRETCH_SESSIONS):
+            for raw in workload.events(number):
+                event = Event.FromString(raw)
+                event.session_id = _SESSION_ID
+                yield event
 
 
 def events_of(kind: str, count: int) -> list[Event]:
