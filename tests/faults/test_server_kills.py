@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -19,7 +20,7 @@ from chaukas.server.tlog.kept_heads import KeptHeads
 from chaukas.spec.common.v1.events_pb2 import EventBatch
 from chaukas.spec.server.v1 import server_pb2, server_pb2_grpc
 from chaukas.verify.verdict import Outcome
-from tests.acceptance.started_server import running_server
+from tests.acceptance.started_server import StartedServer, running_server
 
 from .load import Load, all_events, digest_of
 from .record_check import check_record, heads_of, leaves_of, tree_hash
@@ -67,6 +68,54 @@ def test_killed_at_random_instants_under_load(tmp_path: Path) -> None:
     assert {key: tree_hash(leaves[key[0]][: key[1]], leaf=False) for key in signed} == signed
     assert load.acknowledged <= {each.event.event_id for each in stored_events}
     assert all(load.sent[each.event.event_id] == digest_of(each.stored) for each in stored_events)
+
+
+def test_the_writer_killed_at_random_instants_under_load(tmp_path: Path) -> None:
+    """`kill -9` of the process that writes costs the requests that wait for it, refused clearly; the server goes on by itself.
+
+    What was acknowledged, before and after, is there once, byte for byte, each with its entry.
+    """
+    print(f"CHAUKAS_TEST_SEED={_SEED} CHAUKAS_TEST_KILLS={_KILLS}")
+    chance = random.Random(_SEED)
+    with running_server(tmp_path) as server:
+        assert server.process is not None
+        load = Load(server, _SEED, patient=True)
+        load.start()
+        for kill in range(1, _KILLS + 1):
+            _wait_for_more(load)
+            time.sleep(chance.uniform(0, 0.5))
+            (writer,) = [
+                each for each in psutil.Process(server.process.pid).children() if "writer_child" in " ".join(each.cmdline())
+            ]
+            writer.kill()
+            _wait_for(lambda: _ends_told(server) == kill)  # noqa: B023  it waits here
+        _wait_for_more(load)
+        load.stop()
+        assert load.problems == []
+        load.assert_all_there()
+    stored_events = check_record(tmp_path / "data")
+    assert load.acknowledged <= {each.event.event_id for each in stored_events}
+    assert all(load.sent[each.event.event_id] == digest_of(each.stored) for each in stored_events)
+    report = verify_record(tmp_path / "data", expectations(tmp_path / "state", None, (), ()))
+    assert report.outcome is Outcome.VERIFIED, report.as_json()
+
+
+def _ends_told(server: StartedServer) -> int:
+    """How often the log says that the writer was killed."""
+    return sum('"event": "writer"' in line and "(status -9)" in line for line in server.log.splitlines())
+
+
+def _wait_for_more(load: Load) -> None:
+    """Until something else was acknowledged."""
+    before = len(load.acknowledged)
+    _wait_for(lambda: len(load.acknowledged) > before)
+
+
+def _wait_for(happened: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.001)
 
 
 def _kept_bytes(directory: Path) -> int:

@@ -116,10 +116,12 @@ class ProcessWriter:
                 raise StorageError("the store is not open")
             if self._channel is None or self._channel.ended:
                 status = await self._end()
-                self._settings.on_problem(f"the process that writes the record ended (status {status}); it is started again")
+                if status is not None:
+                    self._settings.on_problem(f"the process that writes the record ended (status {status}); it is started again")
                 try:
                     await self._start()
                 except CannotServeError as error:
+                    self._settings.on_problem(str(error))
                     raise StorageError from error
             if self._channel is None:
                 raise AssertionError("_start() sets it or raises")
@@ -143,8 +145,8 @@ class ProcessWriter:
         try:
             await self._channel.answer()
         except StorageError as error:
-            await self._end()
-            raise CannotServeError("the process that writes the record ended when it started") from error
+            status = await self._end()
+            raise CannotServeError(f"the process that writes the record ended (status {status}) when it was started") from error
         except BaseException:
             await self._end()
             raise
