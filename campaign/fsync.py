@@ -1,7 +1,7 @@
 """Part `fsync`: one sync of a file fails with EIO under load; the requests that it was for fail clearly, nothing else happens.
 
 strace makes the call fail in the kernel's place (`inject=`). It counts the calls of each thread for itself, so the number meets
-the writer's thread, a checkpoint, or the start itself, where it must end with words or succeed, but never hang.
+the writer, a checkpoint, or the start itself, where it must end with words or succeed, but never hang.
 """
 
 from __future__ import annotations

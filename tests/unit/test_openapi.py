@@ -182,3 +182,9 @@ def test_what_is_documented_for_input_is_taken() -> None:
     _validator("EventInput").validate(smallest)
     assert event_from_json(smallest).type
     assert not _validator("EventInput").is_valid({"event_id": "e", "type": "SYSTEM"})
+
+
+def test_both_forms_of_a_refused_checkpoint() -> None:
+    """A witness that does not know the log answers in plain text, a server that is none with a problem: both are 404."""
+    answers = _DOCUMENT["paths"]["/add-checkpoint"]["post"]["responses"]
+    assert answers["404"]["content"].keys() == {"text/plain", "application/problem+json"}

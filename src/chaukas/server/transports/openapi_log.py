@@ -107,7 +107,7 @@ def tile_paths() -> dict[str, object]:
 
 
 def _add_checkpoint() -> Schema:
-    """Serving as a witness (C2SP tlog-witness). Its refusals are plain text, as that document says."""
+    """Serving as a witness (C2SP tlog-witness): its refusals are plain text, as that document says, the server's own problems."""
     lines: Schema = {"description": "The cosignature, a line of a signed note.", "content": {"text/plain": {"schema": _TEXT}}}
     refusals = {
         "403": "No key that the witness trusts has signed, or a signature is not valid.",
@@ -117,9 +117,12 @@ def _add_checkpoint() -> Schema:
     }
     operation = _operation("addCheckpoint", "Cosign a checkpoint of another server's log", lines, [], problems=("400", "503"))
     text: Schema = {"text/plain": {"schema": _TEXT}}
+    forms: dict[str, Schema] = {
+        "404": {**text, "application/problem+json": {"schema": reference("Problem")}},
+        "409": {"text/x.tlog.size": {"schema": _TEXT}},
+    }
     responses: dict[str, Schema] = {
-        status: {"description": about, "content": {"text/x.tlog.size": {"schema": _TEXT}} if status == "409" else text}
-        for status, about in refusals.items()
+        status: {"description": about, "content": forms.get(status, text)} for status, about in refusals.items()
     }
     answers = operation["responses"]
     operation["responses"] = {**answers, **responses} if isinstance(answers, dict) else responses
