@@ -34,7 +34,7 @@ _POSTING = struct.Struct(">IQI")
 _BLOCK = struct.Struct(">I")
 _POSTING_BYTES = _POSTING.size
 #: So many may wait in `pending_postings` before they are looked for there: some generations of the writer.
-_OPEN_MAX = 600_000
+_OPEN_MAX = 250_000
 
 _SQL_MISSING = "SELECT value FROM carray(?) c WHERE NOT EXISTS (SELECT 1 FROM postings WHERE entry = c.value)"
 _SQL_PENDING = "SELECT entries FROM pending_postings"
