@@ -37,9 +37,7 @@ _CALM_TIME_S, _LOOK_BACK_S, _CALM_S_MAX = 0.25, 2.0, 30.0
 def run(stage: Stage) -> None:
     """Ordinary traffic alone, beside each kind of abuse, and alone again."""
     plan = stage.plan
-    # The verification in the background reads the record at a rate of its own, and begins in the middle of this part: clients can
-    # neither hasten nor hinder it, and what it holds would be taken for what they left.
-    with running_server(stage.directory, verify_background="false") as server:
+    with running_server(stage.directory) as server:
         filled = _fill(server, stage.seed + 1)
         traffic, vitals = Traffic(server, _EVENTS_PER_S, stage.seed), Vitals(server)
         vitals.start()

@@ -74,6 +74,8 @@ def _judge_vitals(stage: Stage, vitals: Vitals, judged_from: float) -> None:
     per_minute = slope([(reading.at_s / 60, reading.resident_mib) for reading in readings])
     peak = max(reading.resident_mib for reading in vitals.readings)
     stage.figure("resident memory at its highest", f"{peak:.0f} MiB")
+    verifying = max(reading.verifying_mib for reading in vitals.readings)
+    stage.figure("… of the verification in the background", f"{verifying:.0f} MiB")
     if stage.plan.soak_minutes - stage.plan.soak_warm_up_minutes >= _JUDGED_MINUTES_MIN:
         bound = f"≤ {_GROWTH_MIB_MAX:.0f} MiB"
         stage.bounded("… growth, last third against first", f"{growth:+.1f} MiB", bound, met=growth <= _GROWTH_MIB_MAX)

@@ -21,14 +21,17 @@ __all__ = ["Reading", "Vitals", "slope"]
 
 _MIB = 1024 * 1024
 _EVERY_S = 1.0
+_VERIFICATION = "chaukas.server.storage.sqlite.verification.follower"
 
 
 class Reading(NamedTuple):
     """One look."""
 
     at_s: float
-    #: Of the server and all processes below it.
+    #: Of the server and all processes below it, but for the verification.
     resident_mib: float
+    #: Of the verification in the background, which holds the more the further it has come in the record, and lets go of it then.
+    verifying_mib: float
     files: int
     threads: int
     #: Of all write-ahead logs.
@@ -69,17 +72,20 @@ class Vitals:
         if self.server.process is None:
             raise RuntimeError("the server does not run")
         main = psutil.Process(self.server.process.pid)
-        resident = files = threads = 0
+        resident = verifying = files = threads = 0
         for process in (main, *main.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
-                resident += process.memory_info().rss
+                if _VERIFICATION in process.cmdline():
+                    verifying += process.memory_info().rss
+                else:
+                    resident += process.memory_info().rss
                 files += process.num_fds()
                 threads += process.num_threads()
         wal_bytes = 0
         for path in (self.server.directory / "data").glob("*-wal"):
             with contextlib.suppress(FileNotFoundError):
                 wal_bytes += path.stat().st_size
-        return Reading(time.monotonic(), resident / _MIB, files, threads, wal_bytes / _MIB)
+        return Reading(time.monotonic(), resident / _MIB, verifying / _MIB, files, threads, wal_bytes / _MIB)
 
     def open_files(self) -> str:
         """What the server itself has open, by name or kind: for reports of files that should not be open any more."""
