@@ -54,7 +54,7 @@ class Profile:
 def _shortened(frame: str) -> str:
     """`function (path:line)` with the path from the project or the library on, not from the root of the machine."""
     name, _, place = frame.partition(" (")
-    for start in (_OWN, "site-packages/", "lib/python3."):
+    for start in (_OWN, "site-packages/", "lib/python3.", "chaukas/verify/"):
         if start in place:
             place = place[place.index(start) :].removeprefix("site-packages/")
             break
