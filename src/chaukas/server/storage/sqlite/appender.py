@@ -1,7 +1,7 @@
 """The one writer: duplicates, places, salts, commitments, entries, columns, counts, all in one transaction.
 
-Runs in the store's writer thread only. Whatever memory holds between transactions (heads, sessions, postings) is a copy of
-what the database says; when a transaction fails the copy is thrown away and read again, by the code that a start uses.
+Used by the record's one writer (`record_writer`). Whatever memory holds between transactions (heads, sessions, postings) is a
+copy of what the database says; when a transaction fails the copy is thrown away and read again, by the code that a start uses.
 """
 
 from __future__ import annotations

@@ -82,11 +82,12 @@ def _causes(error: BaseException) -> str:
 
 def _next(questions: BufferedReader) -> Any:  # noqa: ANN401  each verb has its own types
     """Raises `EOFError` when the server is gone."""
-    length = questions.read(LENGTH.size)
-    if len(length) < LENGTH.size:
+    head = questions.read(LENGTH.size)
+    if len(head) < LENGTH.size:
         raise EOFError
-    body = questions.read(LENGTH.unpack(length)[0])
-    if len(body) < LENGTH.unpack(length)[0]:
+    (length,) = LENGTH.unpack(head)
+    body = questions.read(length)
+    if len(body) < length:
         raise EOFError
     return unframe(body)
 
